@@ -1,0 +1,70 @@
+"""What one cycle decided: starts, and a coded reason for every job that does not start.
+
+A `Wait` has no default reason: whoever makes one must say which of `WaitCode` holds, and give the numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+
+
+class WaitCode(StrEnum):
+    """Why a job does not start, in three classes by what its reader must do."""
+
+    # wait
+    WAIT_MEMORY = "WAIT_MEMORY"  # need, largest, largest_index, largest_node
+    WAIT_GPU_TYPE = "WAIT_GPU_TYPE"  # gpu_type, need, largest
+    WAIT_TURN = "WAIT_TURN"  # ahead
+    WAIT_QUOTA = "WAIT_QUOTA"  # what, used, limit
+    WAIT_MAX_WORKERS = "WAIT_MAX_WORKERS"  # holding, max_workers
+    WAIT_BACKOFF = "WAIT_BACKOFF"  # until
+    WAIT_CARD_CAP = "WAIT_CARD_CAP"  # max_holders
+    WAIT_READING = "WAIT_READING"  # cards without a fresh reading
+    # change the task
+    NEVER_FITS = "NEVER_FITS"  # need, largest, largest_name
+    NO_SUCH_GPU_TYPE = "NO_SUCH_GPU_TYPE"  # gpu_type, available
+    OVER_PROJECT_QUOTA = "OVER_PROJECT_QUOTA"  # what, need, limit
+    HELD_BY_YOU = "HELD_BY_YOU"
+    DEPENDENCY = "DEPENDENCY"  # task_ids
+    # call the admin
+    GPU_DRAINED = "GPU_DRAINED"  # cards, drain_reason
+    GHOST_MEMORY = "GHOST_MEMORY"  # need, foreign, index, node
+    AGENT_OFFLINE = "AGENT_OFFLINE"
+    HELD_BY_ADMIN = "HELD_BY_ADMIN"
+    SCHEDULER_STALLED = "SCHEDULER_STALLED"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Placement:
+    """Memory booked on one card for one attempt."""
+
+    uuid: str
+    memory: int  # bytes
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Start:
+    """Start this job on these cards now, all or none."""
+
+    job: str
+    placements: tuple[Placement, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Wait:
+    """This job does not start now, for this reason, with the numbers its sentence needs."""
+
+    job: str
+    code: WaitCode
+    numbers: Mapping[str, object] = field(default_factory=lambda: MappingProxyType({}))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """The decisions of one cycle, in the order in which they were made."""
+
+    starts: tuple[Start, ...] = ()
+    waits: tuple[Wait, ...] = ()

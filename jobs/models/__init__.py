@@ -1,0 +1,27 @@
+"""People and projects, jobs and their history, datasets, and what the site knows about itself."""
+
+from jobs.models.accounts import ApiToken, SignInLink, User
+from jobs.models.datasets import Dataset, DatasetUpload, TrainingConfig
+from jobs.models.jobs import Allocation, Attempt, Job, JobEvent
+from jobs.models.projects import Membership, Project, Quota
+from jobs.models.site import Heartbeat, IdempotentAnswer, Lease, SiteSetting
+
+__all__ = [
+    "Allocation",
+    "ApiToken",
+    "Attempt",
+    "Dataset",
+    "DatasetUpload",
+    "Heartbeat",
+    "IdempotentAnswer",
+    "Job",
+    "JobEvent",
+    "Lease",
+    "Membership",
+    "Project",
+    "Quota",
+    "SignInLink",
+    "SiteSetting",
+    "TrainingConfig",
+    "User",
+]

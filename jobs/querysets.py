@@ -1,0 +1,65 @@
+"""Named queries. Views, the API and the cycle ask for rows by these names and never filter on a state themselves."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Self
+
+from django.db import models
+from django.db.models import Q
+
+from jobs.core.states import ACTIVE, HOLDS_DEVICE, TERMINAL, WAITING, JobState
+
+if TYPE_CHECKING:
+    from jobs.models import User
+
+
+class JobQuerySet(models.QuerySet):
+    """Jobs by where they are and by who may see them."""
+
+    def queued(self) -> Self:
+        """Those that the cycle may start."""
+        return self.filter(state=JobState.QUEUED)
+
+    def waiting(self) -> Self:
+        """Queued and held ones."""
+        return self.filter(state__in=WAITING)
+
+    def active(self) -> Self:
+        """Those that have not ended."""
+        return self.filter(state__in=ACTIVE)
+
+    def ended(self) -> Self:
+        """Those that have."""
+        return self.filter(state__in=TERMINAL)
+
+    def with_attempt(self) -> Self:
+        """Those that hold cards: an attempt of theirs is open."""
+        return self.filter(Q(state__in=HOLDS_DEVICE) | Q(state=JobState.SUSPENDED)).filter(
+            attempts__ended_at__isnull=True, attempts__isnull=False
+        )
+
+    def in_queue_order(self) -> Self:
+        """Priority, then first in first out; the id breaks ties."""
+        return self.order_by("-priority", "submitted_at", "id")
+
+    def visible_to(self, user: User) -> Self:
+        """Those of the user's projects; all of them for an admin."""
+        if user.is_superuser:
+            return self
+        return self.filter(project__memberships__user=user)
+
+
+class AttemptQuerySet(models.QuerySet):
+    """Attempts by whether they have ended."""
+
+    def open(self) -> Self:
+        """Those whose processes live, or are not yet known to be dead."""
+        return self.filter(ended_at__isnull=True)
+
+
+class AllocationQuerySet(models.QuerySet):
+    """Bookings by whether they still count."""
+
+    def open(self) -> Self:
+        """Those that count against their card."""
+        return self.filter(released_at__isnull=True)

@@ -1,0 +1,10 @@
+"""Where each address leads; the views themselves belong to the apps."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+from django.urls import path
+
+urlpatterns = [
+    path("admin/", admin.site.urls),
+]

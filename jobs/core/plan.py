@@ -27,6 +27,7 @@ class WaitCode(StrEnum):
     NEVER_FITS = "NEVER_FITS"  # need, largest, largest_name
     NO_SUCH_GPU_TYPE = "NO_SUCH_GPU_TYPE"  # gpu_type, available
     OVER_PROJECT_QUOTA = "OVER_PROJECT_QUOTA"  # what, need, limit
+    DATASET_MISSING = "DATASET_MISSING"  # name
     HELD_BY_YOU = "HELD_BY_YOU"
     DEPENDENCY = "DEPENDENCY"  # task_ids
     # call the admin

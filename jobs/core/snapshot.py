@@ -25,7 +25,7 @@ class DeviceView:
     safety: int  # kept free on every card, for contexts and the driver
     foreign: int = 0  # measured memory that is not ours: other people, ghosts
     booked: int = 0  # sum over our open attempts of max(booked, measured peak x margin)
-    measured_free: int | None = None  # of the latest reading; None when it is stale: then nothing is admitted
+    measured_free: int | None = None  # of the latest reading; None (stale) admits nothing
     threshold: float = 0.9  # share of `total` above which nothing more is placed
     holders: int = 0  # open attempts of ours on this card, frozen ones included
     max_holders: int | None = 8

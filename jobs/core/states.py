@@ -1,7 +1,7 @@
 """Where a job is, how an attempt ended, and why: one table of allowed moves, groups named once.
 
-*Where it is* (`JobState`) and *why* (`Outcome`, `Reason`) are different questions and different fields: reasons are many,
-states are ten.
+*Where it is* (`JobState`) and *why* (`Outcome`, `Reason`) are different questions and different fields:
+reasons are many, states are ten.
 """
 
 from __future__ import annotations

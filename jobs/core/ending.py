@@ -1,0 +1,73 @@
+"""What becomes of a job when an attempt of it has ended: done, failed, cancelled, or once more."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from jobs.core.states import JobState, Outcome, Reason
+
+FIRST_BACKOFF = 30.0  # seconds before the second attempt of a job that failed by itself
+LONGEST_BACKOFF = 3600.0
+
+_RETRY_CLASS = {
+    Reason.SUPERVISOR_DIED: "lost",
+    Reason.NODE_REBOOTED: "lost",
+    Reason.NODE_LOST: "lost",
+    Reason.GPU_OUT_OF_MEMORY: "oom",
+    Reason.HOST_OUT_OF_MEMORY: "oom",
+    Reason.EXIT_CODE: "failed",
+    Reason.SIGNAL: "failed",
+    Reason.INCOMPLETE: "failed",
+}
+_NEVER_RAN = frozenset({Reason.NOT_CLAIMED})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ending:
+    """How an attempt ended. `detail` is one sentence for people; `exit_code` and `signal` as the kernel told them."""
+
+    outcome: Outcome
+    reason: Reason
+    detail: str = ""
+    exit_code: int | None = None
+    signal: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sequel:
+    """The job's next state, and how long it waits there before it may start again (seconds)."""
+
+    state: JobState
+    backoff: float = 0.0
+
+
+def sequel(
+    ending: Ending, *, state: JobState, starts: int, max_attempts: int, retry_on: Collection[str]
+) -> Sequel:
+    """What follows `ending` for a job in `state` that has made `starts` attempts which really ran.
+
+    A person's stop wins over everything but success; an attempt that never ran is made again at once and does
+    not count; the rest is tried again only for the causes in `retry_on` and at most `max_attempts` times.
+    """
+    if ending.outcome is Outcome.SUCCEEDED:
+        return Sequel(state=JobState.SUCCEEDED)
+    if ending.outcome is Outcome.CANCELLED:
+        return Sequel(state=JobState.CANCELLED)
+    if ending.outcome is Outcome.PREEMPTED or ending.reason in _NEVER_RAN:
+        return Sequel(state=JobState.QUEUED)
+    if ending.outcome is Outcome.SUSPENDED:
+        return Sequel(state=JobState.SUSPENDED)
+    if state is JobState.STOPPING or _RETRY_CLASS.get(ending.reason) not in retry_on:
+        return Sequel(state=JobState.FAILED)
+    if starts >= max_attempts:
+        return Sequel(state=JobState.FAILED)
+    return Sequel(state=JobState.QUEUED, backoff=_backoff(ending.outcome, starts))
+
+
+def _backoff(outcome: Outcome, starts: int) -> float:
+    """A lost attempt was not the job's fault and starts again at once, the first time; then the wait doubles."""
+    doublings = starts - 2 if outcome is Outcome.LOST else starts - 1
+    if doublings < 0:
+        return 0.0
+    return min(LONGEST_BACKOFF, FIRST_BACKOFF * 2.0**doublings)

@@ -1,0 +1,339 @@
+"""The one writer of where jobs are: every change of a job's or attempt's state is a function here.
+
+Each is a *guarded move*: an update that filters on the state as it was read, and the event row, in one
+transaction; announced after the commit. Where the guard finds that somebody was first, nothing changes and the
+function returns False (or None): the caller reads afresh and decides again.
+
+No process is started and nothing is decided here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+
+from django.db import IntegrityError, transaction
+from django.db.models import F
+from django.utils import timezone
+
+from gpus.models import Device, Node
+from jobs import events
+from jobs.core.ending import Ending, Sequel, sequel
+from jobs.core.plan import WaitCode
+from jobs.core.states import JobState, Outcome, Reason, may_move
+from jobs.models import Allocation, Attempt, Job, JobEvent, User
+
+
+class _Stale(Exception):
+    """Somebody else changed the row first; the whole step is undone."""
+
+
+def submit(job: Job, actor: User, *, wait: WaitCode | None = None) -> None:
+    """Write a new job: QUEUED, or HELD where `wait` says what it waits for.
+
+    Raises:
+        IntegrityError: an active job of this task_id, or this very run, exists already.
+    """
+    now = timezone.now()
+    job.state = JobState.HELD if wait else JobState.QUEUED
+    job.wait_code = wait or ""
+    job.submitted_at = job.state_since = now
+    with transaction.atomic():
+        job.save(force_insert=True)
+        _record(job, "submit", now, old="", actor=actor)
+
+
+def hold(job: Job, actor: User, *, by_admin: bool = False) -> bool:
+    """Keep a queued job from starting until it is released."""
+    code = WaitCode.HELD_BY_ADMIN if by_admin else WaitCode.HELD_BY_YOU
+    return _move(
+        job, JobState.HELD, "hold", actor=actor, wait_code=code, wait_numbers={}, hold_by_admin=by_admin
+    )
+
+
+def release(job: Job, actor: User | None = None) -> bool:
+    """Put a held job back into the queue, at its old place."""
+    return _move(
+        job, JobState.QUEUED, "release", actor=actor, wait_code="", wait_numbers={}, hold_by_admin=False
+    )
+
+
+def start(job: Job, node: Node, placements: Sequence[tuple[Device, int]]) -> Attempt | None:
+    """Book memory and make the attempt, all or nothing; no process exists yet.
+
+    `placements` are cards of `node` with the bytes to book on each. None where the job has moved on, or a card
+    has less left than the plan believed.
+    """
+    now = timezone.now()
+    try:
+        with transaction.atomic():
+            return _start(job, node, placements, now)
+    except (_Stale, IntegrityError):
+        return None
+
+
+def mark_running(attempt: Attempt, *, started_at: datetime, containment: str) -> bool:
+    """The process of the attempt runs: its start record is on disk."""
+    job = attempt.job
+    first = {} if job.started_at else {"started_at": started_at}
+    with transaction.atomic():
+        if not _move(job, JobState.RUNNING, "run", attempt=attempt, expected=JobState.STARTING, **first):
+            return False
+        attempt.started_at, attempt.containment = started_at, containment
+        attempt.save(update_fields=["started_at", "containment"])
+    return True
+
+
+def adopt(attempt: Attempt, *, started_at: datetime, containment: str) -> None:
+    """Note that an attempt which was told to stop before it was seen running did start."""
+    if attempt.started_at is None:
+        attempt.started_at, attempt.containment = started_at, containment
+        attempt.save(update_fields=["started_at", "containment"])
+
+
+def freeze(job: Job, actor: User | None) -> bool:
+    """Stop a running job in memory; it keeps its bookings and its attempt."""
+    return _move(job, JobState.SUSPENDED, "freeze", actor=actor, expected=JobState.RUNNING)
+
+
+def thaw(job: Job, actor: User | None) -> bool:
+    """Let a frozen job go on."""
+    return _move(job, JobState.RUNNING, "thaw", actor=actor, expected=JobState.SUSPENDED)
+
+
+def cancel(job: Job, actor: User) -> bool:
+    """End a job for good: at once where nothing of it runs, else by way of STOPPING."""
+    attempt = job.open_attempt
+    if attempt is None:
+        return _end(job, JobState.CANCELLED, "cancel", Outcome.CANCELLED, Reason.USER, actor=actor)
+    with transaction.atomic():
+        if not _move(job, JobState.STOPPING, "cancel", actor=actor, attempt=attempt, reason=Reason.USER):
+            return False
+        Attempt.objects.open().filter(pk=attempt.pk).update(stop_for=Outcome.CANCELLED)
+    return True
+
+
+def finish(attempt: Attempt, ending: Ending) -> bool:
+    """Close an attempt whose processes are known to be dead, free its bookings, and move its job on."""
+    now = timezone.now()
+    try:
+        with transaction.atomic():
+            job = Job.objects.get(pk=attempt.job_id)
+            if not _close(attempt, ending, now):
+                return False
+            # a late end of an old attempt frees its bookings and changes nothing else
+            if job.epoch == attempt.number and job.is_active:
+                _follow(job, attempt, ending, _sequel(job, ending), now)
+    except _Stale:
+        return False
+    return True
+
+
+def mark_stuck(attempt: Attempt, detail: str) -> bool:
+    """Processes of the attempt cannot be ended: keep the bookings, and take its cards out of service."""
+    now = timezone.now()
+    with transaction.atomic():
+        changed = Attempt.objects.open().filter(pk=attempt.pk, stuck_since=None).update(stuck_since=now)
+        if not changed:
+            return False
+        Device.objects.filter(allocations__attempt=attempt, drained=False).update(
+            drained=True, drain_reason=detail[:200]
+        )
+        _record(attempt.job, "stuck", now, old=attempt.job.state, attempt=attempt, detail=detail)
+    return True
+
+
+def explain_wait(job_ids: Sequence[str], code: WaitCode, numbers: Mapping[str, object]) -> None:
+    """Keep the reason why queued jobs wait; changes no state and leaves no event."""
+    Job.objects.queued().filter(pk__in=job_ids).update(wait_code=code, wait_numbers=dict(numbers))
+
+
+def explain_hold(job: Job, numbers: Mapping[str, object]) -> None:
+    """Keep what a held job's dependency has come to."""
+    Job.objects.waiting().filter(pk=job.pk).update(wait_numbers=dict(numbers))
+
+
+def reprioritise(job: Job, priority: int, actor: User) -> bool:
+    """Give a waiting or running job another priority."""
+    now = timezone.now()
+    with transaction.atomic():
+        if not Job.objects.active().filter(pk=job.pk).update(priority=priority):
+            return False
+        data = {"old": job.priority, "new": priority}
+        job.priority = priority
+        _record(job, "priority", now, old=job.state, actor=actor, data=data)
+    return True
+
+
+def _start(
+    job: Job, node: Node, placements: Sequence[tuple[Device, int]], now: datetime
+) -> Attempt:
+    number = job.epoch + 1
+    attempt = Attempt(job=job, number=number, node=node, created_at=now)
+    if not _move(job, JobState.STARTING, "start", epoch=number, not_before=None, wait_code=""):
+        raise _Stale
+    attempt.save(force_insert=True)
+    for device, memory in placements:
+        _book(device, memory)
+    Allocation.objects.bulk_create(
+        Allocation(
+            attempt=attempt, device=device, booked=memory, exclusive=job.exclusive, created_at=now
+        )
+        for device, memory in placements
+    )
+    return attempt
+
+
+def _book(device: Device, memory: int) -> None:
+    room = Device.objects.filter(
+        pk=device.pk, drained=False, booked__lte=F("memory_total") - memory
+    )
+    if not room.update(booked=F("booked") + memory):
+        raise _Stale
+
+
+def _close(attempt: Attempt, ending: Ending, now: datetime) -> bool:
+    """Mark the attempt ended and give its bookings back, once."""
+    closed = Attempt.objects.open().filter(pk=attempt.pk)
+    if not closed.update(
+        ended_at=now,
+        outcome=ending.outcome,
+        reason=ending.reason,
+        detail=ending.detail,
+        exit_code=ending.exit_code,
+        exit_signal=ending.signal,
+    ):
+        return False
+    for allocation in attempt.allocations.open():
+        Device.objects.filter(pk=allocation.device_id).update(
+            booked=F("booked") - allocation.booked
+        )
+    attempt.allocations.open().update(released_at=now)
+    return True
+
+
+def _sequel(job: Job, ending: Ending) -> Sequel:
+    return sequel(
+        ending,
+        state=JobState(job.state),
+        starts=job.attempts.exclude(started_at=None).count(),
+        max_attempts=job.spec.get("max_attempts", 1),
+        retry_on=job.spec.get("retry_on", ()),
+    )
+
+
+def _follow(job: Job, attempt: Attempt, ending: Ending, following: Sequel, now: datetime) -> None:
+    if following.state in (JobState.QUEUED, JobState.SUSPENDED):
+        not_before = now + timedelta(seconds=following.backoff) if following.backoff else None
+        moved = _move(
+            job,
+            following.state,
+            "retry" if following.state is JobState.QUEUED else "suspend",
+            attempt=attempt,
+            reason=ending.reason,
+            detail=ending.detail,
+            not_before=not_before,
+        )
+    else:
+        moved = _end(
+            job,
+            following.state,
+            "end",
+            ending.outcome,
+            ending.reason,
+            attempt=attempt,
+            detail=ending.detail,
+            exit_code=ending.exit_code,
+        )
+    if not moved:
+        raise _Stale
+
+
+def _end(
+    job: Job,
+    state: JobState,
+    kind: str,
+    outcome: Outcome,
+    reason: Reason,
+    *,
+    actor: User | None = None,
+    attempt: Attempt | None = None,
+    detail: str = "",
+    exit_code: int | None = None,
+) -> bool:
+    return _move(
+        job,
+        state,
+        kind,
+        actor=actor,
+        attempt=attempt,
+        reason=reason,
+        detail=detail,
+        finished_at=timezone.now(),
+        outcome=outcome,
+        exit_code=exit_code,
+        wait_code="",
+        wait_numbers={},
+    )
+
+
+def _move(
+    job: Job,
+    new: JobState,
+    kind: str,
+    *,
+    actor: User | None = None,
+    attempt: Attempt | None = None,
+    expected: JobState | None = None,
+    reason: str = "",
+    detail: str = "",
+    **fields: object,
+) -> bool:
+    """The guarded move itself. On success `job` shows the new values."""
+    old = JobState(job.state)
+    if (expected is not None and old is not expected) or not may_move(old, new):
+        return False
+    now = timezone.now()
+    if fields.get("outcome"):
+        fields |= {"reason": reason, "detail": detail}
+    fields |= {"state": new, "state_since": now}
+    with transaction.atomic():
+        guard = Job.objects.filter(pk=job.pk, state=old, epoch=job.epoch)
+        if not guard.update(**fields):
+            return False
+        for name, value in fields.items():
+            setattr(job, name, value)
+        _record(job, kind, now, old=old, actor=actor, attempt=attempt, reason=reason, detail=detail)
+    return True
+
+
+def _record(
+    job: Job,
+    kind: str,
+    at: datetime,
+    *,
+    old: str,
+    actor: User | None = None,
+    attempt: Attempt | None = None,
+    reason: str = "",
+    detail: str = "",
+    data: Mapping[str, object] | None = None,
+) -> None:
+    event = JobEvent.objects.create(
+        job=job,
+        attempt=attempt,
+        at=at,
+        actor=actor,
+        kind=kind,
+        old_state=old,
+        new_state=job.state,
+        reason=reason,
+        detail=detail,
+        data=dict(data or {}),
+    )
+    transaction.on_commit(lambda: _announce(job.pk, event.pk))
+
+
+def _announce(job_id: str, event: int) -> None:
+    events.announce([job_id], event)
+    events.wake_dispatcher()

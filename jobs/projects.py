@@ -1,0 +1,45 @@
+"""Which project a job goes to, and the default project that every site has."""
+
+from __future__ import annotations
+
+from django.utils.translation import gettext as _
+
+from jobs import permissions
+from jobs.models import Membership, Project, User
+from jobs.refusals import Refused
+
+DEFAULT_SLUG = "default"
+
+
+def default_project() -> Project:
+    """The project `default`, made when first asked for."""
+    project, _created = Project.objects.get_or_create(slug=DEFAULT_SLUG, defaults={"name": "Default"})
+    return project
+
+
+def join(user: User, project: Project, role: str = Membership.Role.MEMBER) -> Membership:
+    """Make the user a member, or change the role of one."""
+    membership, _created = Membership.objects.update_or_create(
+        user=user, project=project, defaults={"role": role}
+    )
+    return membership
+
+
+def project_for(user: User, slug: str | None) -> Project:
+    """The project that a job of `user` goes to: the one named, else the only one, else `default`.
+
+    Raises:
+        Refused: there is no such project for this user, or the user may only look at it.
+    """
+    allowed = {project.slug: project for project in permissions.projects_to_submit_to(user)}
+    wanted = slug or (next(iter(allowed)) if len(allowed) == 1 else DEFAULT_SLUG)
+    if wanted in allowed:
+        return allowed[wanted]
+    raise Refused(
+        code="project_not_open_to_you",
+        title=_("You cannot submit to this project"),
+        detail=_("You cannot submit to the project “%(slug)s”. Open to you: %(allowed)s.")
+        % {"slug": wanted, "allowed": ", ".join(sorted(allowed)) or _("none")},
+        hint=_("Name one of these as `project`, or ask a lead of the project to add you as a member."),
+        status=403,
+    )

@@ -1,0 +1,103 @@
+"""Settings that an admin changes while the site runs: names, defaults and checks in one table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields
+
+from django.conf import settings
+from django.db import transaction
+
+from gpus.models import Device
+from jobs.models import Project, SiteSetting, User
+
+_MODES = tuple(mode.value for mode in Device.Mode)
+_DEFAULT_THRESHOLD = {"dynamic-sharding": 0.95}
+
+
+class SettingRefused(ValueError):
+    """A value that a setting cannot take; the text says what is allowed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SiteSettings:
+    """The values in force. None means no limit, or the default that the mode gives."""
+
+    max_workers: int | None = None  # the most jobs that hold a card at once, frozen ones included
+    memory_threshold: float | None = None  # share of a card above which nothing more is placed
+    max_jobs_per_card: int | None = 8
+    mode: str = "smart-queue"
+    policy: str = ""
+    open_queue: bool | None = None  # everybody sees task_id and owner of every job in the queue
+
+    def threshold(self, mode: str) -> float:
+        """The memory threshold that holds on a card in this mode."""
+        return self.memory_threshold or _DEFAULT_THRESHOLD.get(mode, 0.9)
+
+    @property
+    def queue_is_open(self) -> bool:
+        """By default the queue is open while the site has one project."""
+        if self.open_queue is None:
+            return Project.objects.count() <= 1
+        return self.open_queue
+
+
+def current() -> SiteSettings:
+    """The values in force: what an admin changed, over the environment, over the defaults."""
+    stored = dict(SiteSetting.objects.values_list("name", "value"))
+    given = {"mode": settings.COOP_MODE, "policy": settings.COOP_POLICY} | stored
+    return SiteSettings(**{name: value for name, value in given.items() if name in _CHECKS})
+
+
+def change(values: Mapping[str, object], user: User | None) -> SiteSettings:
+    """Check and store all of `values`, or none of them; what is not named does not change.
+
+    Raises:
+        SettingRefused: an unknown name, or a value out of range; the text says what is allowed.
+    """
+    checked = {name: _checked(name, value) for name, value in values.items()}
+    with transaction.atomic():
+        for name, value in checked.items():
+            SiteSetting.objects.update_or_create(
+                name=name, defaults={"value": value, "changed_by": user}
+            )
+    return current()
+
+
+def as_dict(values: SiteSettings) -> dict[str, object]:
+    """The values by name, as the API shows them."""
+    return asdict(values)
+
+
+def _checked(name: str, value: object) -> object:
+    if name not in _CHECKS:
+        raise SettingRefused(f"There is no setting {name!r}. Allowed: {', '.join(sorted(_CHECKS))}.")
+    test, allowed = _CHECKS[name]
+    if not test(value):
+        raise SettingRefused(f"{name} cannot be {value!r}. Allowed: {allowed}.")
+    return value
+
+
+def _count_or_none(value: object) -> bool:
+    return value is None or (type(value) is int and 1 <= value <= 100_000)
+
+
+def _share_or_none(value: object) -> bool:
+    return value is None or (type(value) in (int, float) and 0 < float(str(value)) <= 1)
+
+
+_CHECKS: dict[str, tuple[Callable[[object], bool], str]] = {
+    "max_workers": (_count_or_none, "a whole number from 1 on, or null for no limit"),
+    "memory_threshold": (
+        _share_or_none,
+        "a number above 0 and at most 1 (0.8 fills a card to 80 %), or null for the mode's default",
+    ),
+    "max_jobs_per_card": (_count_or_none, "a whole number from 1 on, or null for no limit"),
+    "mode": (lambda value: value in _MODES, ", ".join(_MODES)),
+    "policy": (lambda value: isinstance(value, str), "path/policy.py:ClassName, or empty"),
+    "open_queue": (
+        lambda value: value is None or isinstance(value, bool),
+        "true, false, or null (open while there is one project)",
+    ),
+}
+assert set(_CHECKS) == {field.name for field in fields(SiteSettings)}  # noqa: S101 - one table

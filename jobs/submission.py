@@ -1,0 +1,281 @@
+"""Handing in a job: the one function behind the form, the command line, REST and Python."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+
+from django.db import IntegrityError, transaction
+from django.db.models import Max
+from django.utils.translation import gettext as _
+
+from jobs import lifecycle, snapshots
+from jobs.core.jobspec import JobSpec
+from jobs.core.llamafactory import check_config
+from jobs.core.placement import never_fits
+from jobs.core.plan import WaitCode
+from jobs.core.problems import Problem, TaskFileError
+from jobs.core.states import TERMINAL, JobState
+from jobs.core.taskfile import parse_task
+from jobs.models import Dataset, Job, Project, TrainingConfig, User
+from jobs.projects import project_for
+from jobs.refusals import Refused, Warned
+from jobs.why import sentence
+
+
+class SubmitRefused(Refused):
+    """A job that is not accepted."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Submission:
+    """What came of handing in a job. `created` is False where the same job was active already."""
+
+    job: Job
+    created: bool
+    warnings: tuple[Warned, ...] = field(default=())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """A job that could be handed in: checked against the site, but not stored."""
+
+    spec: JobSpec
+    project: Project
+    dataset: Dataset | None
+    content_hash: str
+    warnings: tuple[Warned, ...] = ()
+
+
+def submit(
+    task: str | bytes | JobSpec,
+    user: User,
+    *,
+    project: str | None = None,
+    door: str = "api",
+    keep_impossible: bool = False,
+    cloned_from: Job | None = None,
+) -> Submission:
+    """Check `task` and store it as a job of `user`.
+
+    While a task_id is active in its project, the same content answers with that job; a task_id that has ended
+    makes a new run. `project` overrides the task's own. `keep_impossible` queues a job that no card of today can
+    hold ("the hardware is coming").
+
+    Raises:
+        Refused: it is not accepted; says why, field by field where the task itself is wrong.
+    """
+    prepared = prepare(task, user, project=project, keep_impossible=keep_impossible)
+    active = _active(prepared)
+    if active is None:
+        try:
+            return _create(prepared, user, door, cloned_from)
+        except IntegrityError:  # the same task_id was handed in at the same moment
+            active = _active(prepared)
+            if active is None:
+                raise
+    return _repeat(prepared, active)
+
+
+def prepare(
+    task: str | bytes | JobSpec,
+    user: User,
+    *,
+    project: str | None = None,
+    keep_impossible: bool = False,
+) -> Prepared:
+    """All the checks of `submit`, and nothing stored: what a dry run and the form's preview call."""
+    spec = task if isinstance(task, JobSpec) else _parse(task)
+    target = project_for(user, project or spec.project)
+    spec = _with_named_config(spec, target).model_copy(update={"project": target.slug})
+    _check_llamafactory(spec)
+    dataset = _dataset(spec, target)
+    warnings = _check_possible(spec, user, target, keep_impossible)
+    return Prepared(
+        spec=spec,
+        project=target,
+        dataset=dataset,
+        content_hash=_content_hash(spec, dataset),
+        warnings=warnings,
+    )
+
+
+def _parse(task: str | bytes) -> JobSpec:
+    try:
+        return parse_task(task)
+    except TaskFileError as error:
+        raise _invalid(error.problems) from error
+
+
+def _invalid(problems: tuple[Problem, ...]) -> SubmitRefused:
+    return SubmitRefused(
+        code="task_invalid",
+        title=_("The task is not valid"),
+        detail=" ".join(str(problem) for problem in problems),
+        hint=_("Correct the fields named and submit again."),
+        problems=problems,
+    )
+
+
+def _with_named_config(spec: JobSpec, project: Project) -> JobSpec:
+    """A config that is given by name becomes the newest one of that name, pinned as it is now."""
+    if not isinstance(spec.llamafactory, str):
+        return spec
+    config = project.training_configs.filter(name=spec.llamafactory).first()
+    if config is None:
+        raise SubmitRefused(
+            code="config_missing",
+            title=_("There is no such training config"),
+            detail=_("The project “%(project)s” has no training config “%(name)s”. It has: %(known)s.")
+            % {
+                "project": project.slug,
+                "name": spec.llamafactory,
+                "known": _names(TrainingConfig.objects.filter(project=project)),
+            },
+            hint=_("Upload the YAML with the task, or write the config into the task itself."),
+        )
+    return spec.model_copy(update={"llamafactory": config.content})
+
+
+def _check_llamafactory(spec: JobSpec) -> None:
+    if spec.llamafactory is None:
+        return
+    problems = tuple(check_config(dict(spec.llamafactory), dataset=spec.dataset))
+    if spec.resources.min_memory is None:
+        problems += (
+            Problem(
+                line=None,
+                field="resources.min_memory",
+                message="the memory that the job needs on each card is not given",
+                hint="write it as a size such as 24G",
+            ),
+        )
+    if problems:
+        raise _invalid(problems)
+
+
+def _dataset(spec: JobSpec, project: Project) -> Dataset | None:
+    if spec.dataset is None:
+        return None
+    kept = project.datasets.filter(deleted_at=None)
+    dataset = kept.filter(name=spec.dataset).order_by("-version").first()
+    if dataset is None:
+        raise SubmitRefused(
+            code=WaitCode.DATASET_MISSING.lower(),
+            title=_("There is no such dataset"),
+            detail=_("The project “%(project)s” has no dataset “%(name)s”. It has: %(known)s.")
+            % {"project": project.slug, "name": spec.dataset, "known": _names(kept)},
+            hint=_("Upload the dataset first, or name one of these."),
+        )
+    return dataset
+
+
+def _names(rows: object) -> str:
+    names = sorted(set(rows.values_list("name", flat=True)))  # type: ignore[attr-defined] # a queryset
+    return ", ".join(names) or _("none")
+
+
+def _check_possible(
+    spec: JobSpec, user: User, project: Project, keep_impossible: bool
+) -> tuple[Warned, ...]:
+    """Refuse what no card of this site can ever hold. Before any card is known, nothing can be said."""
+    devices = snapshots.device_views()
+    if not devices:
+        return ()
+    wait = never_fits(snapshots.spec_view(spec, user, project), devices)
+    if wait is None:
+        return ()
+    why = sentence(wait.code, wait.numbers)
+    if keep_impossible:
+        return (Warned(code=wait.code.lower(), detail=why),)
+    raise SubmitRefused(
+        code=wait.code.lower(),
+        title=_("No card here can run this job"),
+        detail=why,
+        hint=_("Ask for what a card here has, or submit with keep_impossible if the card is on its way."),
+        extra={"numbers": dict(wait.numbers)},
+    )
+
+
+def _content_hash(spec: JobSpec, dataset: Dataset | None) -> str:
+    """The same task with another version of its dataset is another job."""
+    if dataset is None:
+        return spec.content_hash()
+    both = json.dumps([spec.content_hash(), dataset.sha256])
+    return hashlib.sha256(both.encode()).hexdigest()
+
+
+def _active(prepared: Prepared) -> Job | None:
+    return (
+        Job.objects.active()
+        .filter(project=prepared.project, task_id=prepared.spec.task_id)
+        .select_related("project", "owner")
+        .first()
+    )
+
+
+def _repeat(prepared: Prepared, active: Job) -> Submission:
+    if active.content_hash == prepared.content_hash:
+        return Submission(job=active, created=False, warnings=prepared.warnings)
+    raise SubmitRefused(
+        code="task_id_in_use",
+        title=_("This task_id is in use"),
+        detail=_("“%(job)s” of the project “%(project)s” is %(state)s, and its content differs from this one.")
+        % {"job": active, "project": prepared.project.slug, "state": active.state},
+        hint=_("Choose another task_id, or cancel that job first."),
+        status=409,
+        extra={"job": active.pk},
+    )
+
+
+def _create(prepared: Prepared, user: User, door: str, cloned_from: Job | None) -> Submission:
+    spec, resources = prepared.spec, prepared.spec.resources
+    with transaction.atomic():
+        job = Job(
+            project=prepared.project,
+            owner=user,
+            task_id=spec.task_id,
+            run=_next_run(prepared),
+            priority=spec.priority,
+            spec=spec.canonical(),
+            content_hash=prepared.content_hash,
+            min_memory=resources.min_memory,
+            gpus=resources.gpus,
+            gpu_type=resources.gpu_type or "",
+            exclusive=resources.exclusive,
+            preemptible=_is_preemptible(spec),
+            door=door,
+            cloned_from=cloned_from,
+        )
+        lifecycle.submit(job, user, wait=_dependency_wait(spec, prepared.project))
+        if prepared.dataset is not None:
+            job.datasets.add(prepared.dataset)
+    return Submission(job=job, created=True, warnings=prepared.warnings)
+
+
+def _next_run(prepared: Prepared) -> int:
+    of_this_id = Job.objects.filter(project=prepared.project, task_id=prepared.spec.task_id)
+    return (of_this_id.aggregate(last=Max("run"))["last"] or 0) + 1
+
+
+def _is_preemptible(spec: JobSpec) -> bool:
+    """Unless the task says otherwise: where a way to save the work is known, which an opaque command has not."""
+    return spec.llamafactory is not None if spec.preemptible is None else spec.preemptible
+
+
+def _dependency_wait(spec: JobSpec, project: Project) -> WaitCode | None:
+    return WaitCode.DEPENDENCY if unmet_dependencies(spec.depends_on, project) else None
+
+
+def unmet_dependencies(task_ids: tuple[str, ...], project: Project) -> dict[str, str]:
+    """The task_ids whose latest run has not succeeded, with the state that it is in ("" where there is none)."""
+    latest: dict[str, str] = dict.fromkeys(task_ids, "")
+    runs = Job.objects.filter(project=project, task_id__in=task_ids).order_by("run")
+    latest |= dict(runs.values_list("task_id", "state"))
+    return {name: state for name, state in latest.items() if state != JobState.SUCCEEDED}
+
+
+def can_still_be_met(states: dict[str, str]) -> bool:
+    """Whether no dependency has ended otherwise than well."""
+    return not any(state in TERMINAL for state in states.values())

@@ -1,0 +1,114 @@
+"""Reasons for people: one sentence with numbers for each code, and what to do about it.
+
+The core says *which* reason and *with what numbers*; the words are here alone, so that page, API, command line and
+log say the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+
+from jobs.core.plan import WaitCode
+from jobs.core.units import format_duration, format_size
+
+_W = WaitCode
+
+WAITING, YOURS, ADMINS = "wait", "act", "admin"
+"""Who must do something: nobody, the reader, an admin."""
+
+_SENTENCES: dict[WaitCode, Promise] = {
+    _W.WAIT_MEMORY: _("Needs %(need)s; the largest free block is %(largest)s (gpu%(largest_index)s on %(largest_node)s)."),
+    _W.WAIT_GPU_TYPE: _("Needs %(need)s on a card of type %(gpu_type)s; the largest free block there is %(largest)s."),
+    _W.WAIT_TURN: _("%(ahead)s jobs are ahead of it in the queue."),
+    _W.WAIT_QUOTA: _("Its project uses %(used)s of %(limit)s (%(what)s)."),
+    _W.WAIT_MAX_WORKERS: _("%(holding)s jobs hold a card, and the site allows %(max_workers)s at once."),
+    _W.WAIT_BACKOFF: _("Waits %(wait)s after a failed attempt before the next one."),
+    _W.WAIT_CARD_CAP: _("Every card that has room already runs %(max_holders)s jobs, the most the site allows."),
+    _W.WAIT_READING: _("No card that could take it has a fresh reading: %(cards)s."),
+    _W.NEVER_FITS: _("Asks for %(need)s on one card; the largest card here, %(largest_name)s, can give %(largest)s."),
+    _W.NO_SUCH_GPU_TYPE: _("Asks for a card of type %(gpu_type)s; this site has: %(available)s."),
+    _W.OVER_PROJECT_QUOTA: _("Asks for %(need)s (%(what)s); the quota of its project is %(limit)s."),
+    _W.DATASET_MISSING: _("Its dataset %(name)s is not there."),
+    _W.HELD_BY_YOU: _("Held by a person; it starts after it is released."),
+    _W.DEPENDENCY: _("Waits for %(task_ids)s."),
+    _W.GPU_DRAINED: _("The cards that could take it are out of service: %(cards)s (%(drain_reason)s)."),
+    _W.GHOST_MEMORY: _("Needs %(need)s; %(foreign)s of gpu%(index)s on %(node)s are held by processes outside the queue."),
+    _W.AGENT_OFFLINE: _("No agent has reported its cards in the last seconds."),
+    _W.HELD_BY_ADMIN: _("Held by an admin; it starts after it is released."),
+    _W.SCHEDULER_STALLED: _("The dispatcher has not run a cycle in the last seconds."),
+}
+
+_REMEDIES: dict[WaitCode, Promise] = {
+    _W.WAIT_MEMORY: _("It starts when that much is free; a smaller min_memory starts sooner."),
+    _W.WAIT_GPU_TYPE: _("It starts when such a card has room; without gpu_type any card would do."),
+    _W.WAIT_TURN: _("Nothing to do: it starts in its turn."),
+    _W.WAIT_QUOTA: _("It starts when a job of the project ends; a lead can ask for more quota."),
+    _W.WAIT_MAX_WORKERS: _("It starts when another job ends; an admin can raise max_workers."),
+    _W.WAIT_BACKOFF: _("Nothing to do; look at the log of its last attempt meanwhile."),
+    _W.WAIT_CARD_CAP: _("It starts when a job there ends; an admin can raise max_jobs_per_card."),
+    _W.WAIT_READING: _("It starts with the next reading; if this lasts, an admin should look at the agent."),
+    _W.NEVER_FITS: _("Lower min_memory, or spread the job over more cards."),
+    _W.NO_SUCH_GPU_TYPE: _("Name a type that is there, or leave gpu_type out."),
+    _W.OVER_PROJECT_QUOTA: _("Ask for less, or have the quota of the project raised."),
+    _W.DATASET_MISSING: _("Upload it again under the same name."),
+    _W.HELD_BY_YOU: _("Resume the job to put it back into the queue."),
+    _W.DEPENDENCY: _("It starts after these have succeeded; resume it to start without them."),
+    _W.GPU_DRAINED: _("An admin puts a card back into service."),
+    _W.GHOST_MEMORY: _("An admin can find whose it is; a smaller min_memory starts without it."),
+    _W.AGENT_OFFLINE: _("An admin should look at the agent; running jobs go on."),
+    _W.HELD_BY_ADMIN: _("Ask an admin to release it."),
+    _W.SCHEDULER_STALLED: _("An admin should look at the dispatcher; running jobs go on."),
+}
+
+_FOR_THE_READER = frozenset(
+    {_W.NEVER_FITS, _W.NO_SUCH_GPU_TYPE, _W.OVER_PROJECT_QUOTA, _W.DATASET_MISSING, _W.HELD_BY_YOU, _W.DEPENDENCY}
+)
+_FOR_ADMINS = frozenset(
+    {_W.GPU_DRAINED, _W.GHOST_MEMORY, _W.AGENT_OFFLINE, _W.HELD_BY_ADMIN, _W.SCHEDULER_STALLED}
+)
+_BYTES = frozenset({"need", "largest", "foreign"})
+_BYTES_WHEN_MEMORY = frozenset({"used", "limit", "need"})
+
+
+def sentence(code: WaitCode | str, numbers: Mapping[str, Any]) -> str:
+    """Why a job waits, in one sentence."""
+    return str(_SENTENCES[WaitCode(code)]) % _Readable(numbers)
+
+
+def remedy(code: WaitCode | str) -> str:
+    """What would make it start, and who can do that."""
+    return str(_REMEDIES[WaitCode(code)])
+
+
+def who_acts(code: WaitCode | str) -> str:
+    """Whether to wait, to change the task, or to call an admin."""
+    if code in _FOR_THE_READER:
+        return YOURS
+    return ADMINS if code in _FOR_ADMINS else WAITING
+
+
+class _Readable(dict[str, str]):
+    """The numbers of a reason as words; one that is missing reads "?", because a reason must never crash a page."""
+
+    def __init__(self, numbers: Mapping[str, Any]) -> None:
+        in_memory = "what" not in numbers or numbers["what"] == "memory"
+        super().__init__({name: _word(name, value, in_memory) for name, value in numbers.items()})
+
+    def __missing__(self, name: str) -> str:
+        return "?"
+
+
+def _word(name: str, value: object, in_memory: bool) -> str:
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(str, value)) or str(_("none"))
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} ({state})" if state else f"{key}" for key, state in value.items())
+    if isinstance(value, (int, float)) and name == "wait":
+        return format_duration(value)
+    if isinstance(value, int) and in_memory and name in _BYTES | _BYTES_WHEN_MEMORY:
+        return format_size(value)
+    return str(value)

@@ -21,6 +21,6 @@ def announce(job_ids: Iterable[str], event: int) -> None:
     bus().send("web", {"k": "changed", "jobs": sorted(job_ids), "event": event})
 
 
-def wake_dispatcher() -> None:
-    """There may be something to decide or to do: run a cycle now."""
-    bus().send("dispatcher", {"k": "wake"})
+def wake_dispatcher(job_id: str) -> None:
+    """A person changed this job: there may be something to decide or to do, so run a cycle now."""
+    bus().send("dispatcher", {"k": "wake", "job": job_id})

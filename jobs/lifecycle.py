@@ -331,9 +331,11 @@ def _record(
         detail=detail,
         data=dict(data or {}),
     )
-    transaction.on_commit(lambda: _announce(job.pk, event.pk))
+    transaction.on_commit(lambda: _announce(event))
 
 
-def _announce(job_id: str, event: int) -> None:
-    events.announce([job_id], event)
-    events.wake_dispatcher()
+def _announce(event: JobEvent) -> None:
+    """The dispatcher's own moves do not wake it: it decides after it has made them anyway."""
+    events.announce([event.job_id], event.pk)
+    if event.actor_id is not None:
+        events.wake_dispatcher(event.job_id)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Self
 from django.db import models
 from django.db.models import Q
 
+from jobs.core.plan import WaitCode
 from jobs.core.states import ACTIVE, HOLDS_DEVICE, TERMINAL, WAITING, JobState
 
 if TYPE_CHECKING:
@@ -23,6 +24,10 @@ class JobQuerySet(models.QuerySet):
     def waiting(self) -> Self:
         """Queued and held ones."""
         return self.filter(state__in=WAITING)
+
+    def waiting_for_others(self) -> Self:
+        """Those held until the jobs that they depend on have succeeded."""
+        return self.filter(state=JobState.HELD, wait_code=WaitCode.DEPENDENCY)
 
     def active(self) -> Self:
         """Those that have not ended."""

@@ -10,13 +10,12 @@ from django.db import IntegrityError, transaction
 from django.db.models import Max
 from django.utils.translation import gettext as _
 
-from jobs import lifecycle, snapshots
+from jobs import dependencies, lifecycle, snapshots
 from jobs.core.jobspec import JobSpec
 from jobs.core.llamafactory import check_config
 from jobs.core.placement import never_fits
 from jobs.core.plan import WaitCode
 from jobs.core.problems import Problem, TaskFileError
-from jobs.core.states import TERMINAL, JobState
 from jobs.core.taskfile import parse_task
 from jobs.models import Dataset, Job, Project, TrainingConfig, User
 from jobs.projects import project_for
@@ -248,7 +247,7 @@ def _create(prepared: Prepared, user: User, door: str, cloned_from: Job | None) 
             door=door,
             cloned_from=cloned_from,
         )
-        lifecycle.submit(job, user, wait=_dependency_wait(spec, prepared.project))
+        lifecycle.submit(job, user, wait=dependencies.wait_of(spec.depends_on, prepared.project))
         if prepared.dataset is not None:
             job.datasets.add(prepared.dataset)
     return Submission(job=job, created=True, warnings=prepared.warnings)
@@ -262,20 +261,3 @@ def _next_run(prepared: Prepared) -> int:
 def _is_preemptible(spec: JobSpec) -> bool:
     """Unless the task says otherwise: where a way to save the work is known, which an opaque command has not."""
     return spec.llamafactory is not None if spec.preemptible is None else spec.preemptible
-
-
-def _dependency_wait(spec: JobSpec, project: Project) -> WaitCode | None:
-    return WaitCode.DEPENDENCY if unmet_dependencies(spec.depends_on, project) else None
-
-
-def unmet_dependencies(task_ids: tuple[str, ...], project: Project) -> dict[str, str]:
-    """The task_ids whose latest run has not succeeded, with the state that it is in ("" where there is none)."""
-    latest: dict[str, str] = dict.fromkeys(task_ids, "")
-    runs = Job.objects.filter(project=project, task_id__in=task_ids).order_by("run")
-    latest |= dict(runs.values_list("task_id", "state"))
-    return {name: state for name, state in latest.items() if state != JobState.SUCCEEDED}
-
-
-def can_still_be_met(states: dict[str, str]) -> bool:
-    """Whether no dependency has ended otherwise than well."""
-    return not any(state in TERMINAL for state in states.values())

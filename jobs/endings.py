@@ -1,0 +1,63 @@
+"""How an attempt ended, told from what its supervisor left on disk and what its training wrote."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.utils.translation import gettext_lazy as _
+
+from jobs.core.ending import Ending
+from jobs.core.states import Outcome, Reason
+from jobs.models import Attempt
+from jobs.preparation import judge
+
+LOST_DETAILS = {
+    Reason.NOT_CLAIMED: _("No supervisor took this attempt, so nothing of it ran."),
+    Reason.SUPERVISOR_DIED: _("The supervisor of this attempt died; what it left has been ended."),
+    Reason.NODE_REBOOTED: _("The machine was restarted while this attempt ran."),
+    Reason.NODE_LOST: _("The machine that ran this attempt is gone."),
+}
+
+
+def lost(attempt: Attempt, reason: Reason) -> Ending:
+    """The end of an attempt that left no exit record. A person's stop is fulfilled all the same."""
+    if attempt.stop_for:
+        return _as_told(attempt)
+    return Ending(outcome=Outcome.LOST, reason=reason, detail=str(LOST_DETAILS[reason]))
+
+
+def launch_failed(detail: str) -> Ending:
+    """The end of an attempt of which nothing could be started."""
+    return Ending(outcome=Outcome.FAILED, reason=Reason.LAUNCH_FAILED, detail=detail)
+
+
+def exited(attempt: Attempt, record: dict[str, Any]) -> Ending:
+    """The end that an exit record tells of."""
+    if attempt.stop_for and record.get("stopped_by") == "control":
+        return _as_told(attempt, record)
+    if record.get("stopped_by") == "time_limit":
+        return _failed(Reason.TIME_LIMIT, _("It ran into its time limit."), record)
+    if record.get("launch_error"):
+        return _failed(Reason.LAUNCH_FAILED, str(record["launch_error"]), record)
+    if record.get("oom_kill"):
+        return _failed(Reason.HOST_OUT_OF_MEMORY, _("The machine ran out of main memory."), record)
+    return judge(attempt, record)
+
+
+def _as_told(attempt: Attempt, record: dict[str, Any] | None = None) -> Ending:
+    outcome = Outcome(attempt.stop_for)
+    reason = Reason.PREEMPTED if outcome is Outcome.PREEMPTED else Reason.USER
+    record = record or {}
+    return Ending(
+        outcome=outcome, reason=reason, exit_code=record.get("code"), signal=record.get("signal")
+    )
+
+
+def _failed(reason: Reason, detail: str, record: dict[str, Any]) -> Ending:
+    return Ending(
+        outcome=Outcome.FAILED,
+        reason=reason,
+        detail=detail,
+        exit_code=record.get("code"),
+        signal=record.get("signal"),
+    )

@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+from dataclasses import fields
+
+import pytest
+
+from jobs import sitesettings
+from jobs.models import Project
+from jobs.sitesettings import SettingRefused, SiteSettings
+from tests.rows import an_admin
+
+pytestmark = pytest.mark.django_db
+
+
+def test_a_fresh_site_has_the_defaults() -> None:
+    values = sitesettings.current()
+    assert (values.mode, values.max_workers, values.max_jobs_per_card) == ("smart-queue", None, 8)
+    assert (values.threshold("smart-queue"), values.threshold("dynamic-sharding")) == (0.9, 0.95)
+
+
+def test_what_is_not_named_does_not_change() -> None:
+    sitesettings.change({"max_workers": 5}, an_admin())
+    values = sitesettings.change({"memory_threshold": 0.8}, an_admin())
+    assert (values.max_workers, values.memory_threshold) == (5, 0.8)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "allowed"),
+    [
+        ("memory_threshold", 1.5, "above 0 and at most 1"),
+        ("memory_threshold", True, "above 0 and at most 1"),
+        ("max_workers", 0, "whole number from 1"),
+        ("max_workers", "5", "whole number from 1"),
+        ("mode", "fast", "smart-queue"),
+        ("threshold", 0.8, "memory_threshold"),
+    ],
+)
+def test_a_wrong_value_is_refused_with_what_is_allowed(name: str, value: object, allowed: str) -> None:
+    with pytest.raises(SettingRefused, match=allowed):
+        sitesettings.change({name: value}, None)
+
+
+def test_one_wrong_value_keeps_the_others_from_being_stored() -> None:
+    with pytest.raises(SettingRefused):
+        sitesettings.change({"max_workers": 5, "memory_threshold": 7}, None)
+    assert sitesettings.current().max_workers is None
+
+
+def test_the_queue_is_open_while_there_is_one_project() -> None:
+    Project.objects.create(slug="a", name="A")
+    assert sitesettings.current().queue_is_open
+    Project.objects.create(slug="b", name="B")
+    assert not sitesettings.current().queue_is_open
+    sitesettings.change({"open_queue": True}, None)
+    assert sitesettings.current().queue_is_open
+
+
+def test_every_setting_has_a_check() -> None:
+    assert set(sitesettings.NAMES) == {field.name for field in fields(SiteSettings)}

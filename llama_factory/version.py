@@ -1,5 +1,5 @@
-"""The version, in the one place that everything else reads."""
+"""The version, under the face's own name."""
 
 from __future__ import annotations
 
-__version__ = "0.1.0"
+from jobs.core.version import __version__ as __version__  # noqa: PLC0414 - re-exported on purpose

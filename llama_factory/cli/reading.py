@@ -1,0 +1,159 @@
+"""`list`, `show`, `why`, `logs`: what one may know about jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from llama_factory.cli import words
+from llama_factory.cli.connection import (
+    JobArgument,
+    JsonOption,
+    ProjectOption,
+    UrlOption,
+    connected,
+)
+from llama_factory.cli.output import say, show_json, write
+from llama_factory.cli.output import show as print_parts
+
+if TYPE_CHECKING:
+    from llama_factory.client import Coop
+    from llama_factory.job import Job
+
+
+def list_jobs(
+    everything: Annotated[bool, typer.Option("--all", "-a", help="Ended jobs too.")] = False,
+    mine: Annotated[bool, typer.Option("--mine", help="Only your own.")] = False,
+    states: Annotated[
+        list[str] | None,
+        typer.Option("--state", metavar="STATE", help="Only in this state; may be repeated."),
+    ] = None,
+    project: ProjectOption = None,
+    url: UrlOption = None,
+    json: JsonOption = False,
+) -> None:
+    """List the unfinished jobs and your last finished one."""
+    with connected(url, project) as coop:
+        jobs = coop.list(state=states, mine=mine, all=everything)
+        if not (everything or states):
+            jobs += coop.list(state="ended", mine=True, limit=1)
+    if json:
+        show_json({"items": [job.raw for job in jobs], "next_cursor": None})
+    elif jobs:
+        _print_jobs(jobs, owners=not mine)
+    else:
+        say("No jobs. Hand one in with: llama-coop submit task.yaml")
+
+
+def show(
+    job: JobArgument,
+    project: ProjectOption = None,
+    url: UrlOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Show one job: its state, needs, cards and end."""
+    with connected(url, project) as coop:
+        found = coop.show(job)
+    if json:
+        show_json(found.raw)
+        return
+    for name, value in _facts(found.raw):
+        typer.echo(f"{name:<12} {value}")
+
+
+def why(
+    job: JobArgument,
+    project: ProjectOption = None,
+    url: UrlOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Say why a job waits, with numbers."""
+    with connected(url, project) as coop:
+        told = coop.why(job)
+    if json:
+        show_json(told)
+        return
+    for line in why_lines(told):
+        typer.echo(line)
+
+
+def logs(
+    job: JobArgument,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Go on until the job has ended.")
+    ] = False,
+    tail: Annotated[
+        int | None, typer.Option(min=0, metavar="LINES", help="Begin with the last LINES lines.")
+    ] = None,
+    attempt: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="That attempt; default: the latest.")
+    ] = None,
+    project: ProjectOption = None,
+    url: UrlOption = None,
+) -> None:
+    """Print a job's log."""
+    with connected(url, project) as coop:
+        follow_log(coop, job, follow=follow, tail=tail, attempt=attempt)
+
+
+def follow_log(
+    coop: Coop, name: str, *, follow: bool, tail: int | None = None, attempt: int | None = None
+) -> None:
+    """Pass a job's log through to stdout, as it comes."""
+    write(coop.logs(name, follow=follow, tail=tail, attempt=attempt))
+
+
+def why_lines(told: Mapping[str, Any]) -> list[str]:
+    """The reason as text: sentence, card by card, order, remedies."""
+    lines = [told["sentence"]]
+    lines += [f"  {_verdict(card)}" for card in told.get("cards") or ()]
+    lines += [f"Order: {step}" for step in told.get("order") or ()]
+    lines += [f"Hint: {hint}" for hint in told.get("hints") or ()]
+    return lines
+
+
+def _verdict(card: Mapping[str, Any]) -> str:
+    free = words.card_size(card.get("free_bytes"))
+    return f"{card['gpu']:<12} {card['name']:<16} free {free:<10} {card['verdict']}"
+
+
+def _print_jobs(jobs: list[Job], *, owners: bool) -> None:
+    from llama_factory.cli.tables import jobs_table  # noqa: PLC0415 - start-up cost of rich
+
+    print_parts(jobs_table([job.raw for job in jobs], words.now(), owners=owners))
+
+
+def _facts(job: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The lines of `show`, without those that have nothing to say."""
+    now = words.now()
+    facts = [
+        ("job", f"{job['task_id']}#{job['run']} ({job['id']})"),
+        ("project", f"{job['project']}, by {job['owner']}, priority {job['priority']}"),
+        ("state", words.STATES[job["state"]][0]),
+        ("why", (job.get("why") or {}).get("sentence")),
+        ("position", job.get("position")),
+        ("needs", words.needs(job)),
+        ("cards", ", ".join(_allocation(item) for item in job["allocations"])),
+        ("progress", words.progress(job.get("progress") or {})),
+        ("expected", words.expected(job, now).removeprefix("-")),
+        ("submitted", job["submitted_at"]),
+        ("started", job.get("started_at")),
+        ("finished", job.get("finished_at")),
+        ("attempts", job.get("attempts")),
+        ("outcome", _ending(job)),
+        ("page", job.get("url")),
+    ]
+    return [(name, str(value)) for name, value in facts if value]
+
+
+def _allocation(item: Mapping[str, Any]) -> str:
+    return f"gpu{item['index']} on {item['node']}, {words.card_size(item['booked_bytes'])} booked"
+
+
+def _ending(job: Mapping[str, Any]) -> str:
+    if not job.get("outcome"):
+        return ""
+    code = "" if job.get("exit_code") is None else f" (exit code {job['exit_code']})"
+    return f"{job['outcome']}{code}: {job.get('detail') or job.get('reason') or ''}".rstrip(": ")

@@ -46,6 +46,12 @@ class Instance:
         self.describe(url=None)
         return True
 
+    def release(self) -> None:
+        """Leave the place to the next one."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
     def describe(self, *, url: str | None) -> None:
         """Say who holds the lock and, once it is ready, at which address it answers."""
         assert self._file is not None, "only the holder describes itself"  # noqa: S101
@@ -74,7 +80,7 @@ class Instance:
 
     def stop(self, seconds: float = 30.0) -> bool:
         """Ask the holder to stop and wait for it; True when nobody holds the lock any more."""
-        holder = self.running()
+        holder = self.wait_until(lambda seen: seen is None or seen.pid > 0, seconds=2.0)
         if holder is None:
             return True
         if holder.pid > 0:

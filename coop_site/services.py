@@ -1,7 +1,7 @@
 """The services of one installation, kept alive: each in a process group of its own, restarted when it dies.
 
-A service dies with its keeper (parent-death signal), and nothing of its group survives it. Supervisors of jobs have sessions
-of their own and are never touched. Standard library only; reads the clock, decides nothing about jobs.
+A service dies with its keeper (parent-death signal), and nothing of its group survives it. Supervisors of jobs
+have sessions of their own and are never touched. Standard library only; decides nothing about jobs.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Keeper:
         logs: Path,
         directory: Path,
         say: Callable[[str], None],
-        changed: Callable[[Mapping[str, int]], None] = lambda pids: None,
+        changed: Callable[[Mapping[str, int]], None],
     ) -> None:
         self._kept = [_Kept(service=service) for service in services]
         self._logs = logs
@@ -111,7 +111,7 @@ class Keeper:
                 stderr=subprocess.STDOUT,
                 pass_fds=service.inherit,
                 process_group=0,
-                preexec_fn=_tie_to(os.getpid(), service.death_signal),
+                preexec_fn=_tie_to(os.getpid(), service.death_signal),  # noqa: PLW1509 - one thread
             )
         kept.started_at = now
         if service.beat is not None:

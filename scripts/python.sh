@@ -21,3 +21,14 @@ find_uv() {
     [ -x "$venv/bin/uv" ] && echo "$venv/bin/uv" && return 0
     return 1
 }
+
+# Debian keeps ensurepip in a package of its own; a pip that is there already can fill the environment instead.
+without_ensurepip() {
+    rm -rf "$venv"
+    if "$1" -m pip --version >/dev/null 2>&1 && "$1" -m venv --without-pip "$venv"; then
+        return 0
+    fi
+    echo "setup: $1 can make no virtual environment: it has neither ensurepip nor pip, and uv is not on PATH." >&2
+    echo "       Install one of them (on Debian: apt-get install python3-venv) and try again." >&2
+    return 1
+}

@@ -1,0 +1,53 @@
+"""What django-q2 calls: one line each, safe to repeat, never a job's process. The work is in the modules called."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from django.conf import settings
+from django.utils import timezone
+from django_q.models import Schedule
+
+from jobs import backup, heartbeats, retention
+
+BEAT = Path("run") / "background.beat"
+"""Below COOP_HOME: touched by `heartbeat`, watched by whoever restarts a django-q2 that hangs."""
+
+SCHEDULES = {
+    "heartbeat": 1,
+    "forget_old": 60,
+    "back_up": 60,
+}
+"""Minutes between two calls of each function of this module."""
+
+
+def heartbeat() -> None:
+    """Show that the whole path works: schedule, queue, worker."""
+    heartbeats.beat(heartbeats.BACKGROUND)
+    (settings.COOP_HOME / BEAT).touch()
+
+
+def forget_old() -> None:
+    """Remove what is kept for a time only."""
+    retention.forget_old(timezone.now())
+
+
+def back_up() -> None:
+    """This hour's copy of the database."""
+    backup.back_up(timezone.now())
+
+
+def ensure_schedules() -> None:
+    """Make the stored schedules of this module those of `SCHEDULES`; one that is there keeps its next time."""
+    ours = Schedule.objects.filter(func__startswith="jobs.tasks.")
+    ours.exclude(name__in=SCHEDULES).delete()
+    for name, minutes in SCHEDULES.items():
+        Schedule.objects.update_or_create(
+            name=name,
+            defaults={
+                "func": f"jobs.tasks.{name}",
+                "schedule_type": Schedule.MINUTES,
+                "minutes": minutes,
+                "repeats": -1,
+            },
+        )

@@ -1,0 +1,28 @@
+"""What every test gets: a COOP_HOME of its own run, and a core that cannot reach the database."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import tempfile
+
+import pytest
+
+# Before the settings are read: a test run never touches the COOP_HOME of a person.
+_home = tempfile.mkdtemp(prefix="llama-coop-tests-")
+atexit.register(shutil.rmtree, _home, ignore_errors=True)
+for name in [name for name in os.environ if name.startswith(("COOP_", "LLAMA_COOP_"))]:
+    if name not in {"COOP_DATABASE_URL", "COOP_LLAMAFACTORY", "COOP_TRACES"}:
+        del os.environ[name]
+os.environ["COOP_HOME"] = _home
+os.environ["COOP_GPUS"] = "simulated:2xA100-80G"
+os.environ["XDG_STATE_HOME"] = f"{_home}/state"
+os.environ["XDG_CONFIG_HOME"] = f"{_home}/config"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A test of the pure core that asks for the database is in the wrong folder."""
+    for item in items:
+        if "tests/core/" in item.path.as_posix() and item.get_closest_marker("django_db"):
+            raise pytest.UsageError(f"{item.nodeid} is in tests/core and may not use the database")

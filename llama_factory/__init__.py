@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from llama_factory.version import __version__
+from jobs.core.version import __version__
 
 if TYPE_CHECKING:
     from pathlib import Path

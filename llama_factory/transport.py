@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 import requests
 from requests.auth import AuthBase
 
+from jobs.core.version import __version__
 from llama_factory.errors import ServiceFailed, Unreachable, error_from_answer
-from llama_factory.version import __version__
 
 CONNECT_TIMEOUT_S = 5.0
 READ_TIMEOUT_S = 60.0

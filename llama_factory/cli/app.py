@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+from jobs.core.version import __version__
 from llama_factory.cli import account, control, doctor, fleet, reading, service, submit, topics
-from llama_factory.version import __version__
 
 HELP: dict[str, Any] = {"help_option_names": ["-h", "--help"]}
 

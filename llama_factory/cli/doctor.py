@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from jobs.core.version import __version__
 from llama_factory.cli.connection import JsonOption, UrlOption
 from llama_factory.cli.exits import ExitCode, code_of
 from llama_factory.cli.output import show_json
 from llama_factory.errors import CoopError
-from llama_factory.version import __version__
 
 if TYPE_CHECKING:
     from llama_factory.client import Coop

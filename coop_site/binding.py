@@ -66,19 +66,27 @@ def listen(binding: Binding) -> socket.socket:
         BindingRefused: the address is taken, or not this machine's.
     """
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            binding.host, binding.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        listener = socket.socket(family, kind, protocol)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
+        return _bound(binding)
     except OSError as error:
         raise BindingRefused(
             f"Cannot listen on port {binding.port} of {binding.host}: {error.strerror}."
             " It must be a free port of an address of this machine."
             " Choose another with --port and --host, or with COOP_PORT and COOP_HOST."
         ) from error
-    listener.listen(512)
+
+
+def _bound(binding: Binding) -> socket.socket:
+    family, kind, protocol, _, address = socket.getaddrinfo(
+        binding.host, binding.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
+    listener = socket.socket(family, kind, protocol)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(512)
+    except BaseException:
+        listener.close()
+        raise
     return listener
 
 

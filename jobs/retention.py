@@ -1,4 +1,4 @@
-"""What is removed after a time: answers kept for repeats, uploads that nobody finished, old sign-in links, sessions."""
+"""What is removed after a time: answers kept for repeats, old sign-in links, sessions, readings."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ from datetime import datetime, timedelta
 
 from django.core.management import call_command
 
+from gpus.retention import forget_old_readings
 from jobs.models import IdempotentAnswer
 from jobs.signin import forget_old_links
 
 ANSWERS_KEPT = timedelta(hours=24)
-UPLOADS_KEPT = timedelta(days=2)
 
 
 def forget_old(now: datetime) -> None:
     """Remove all of it. Safe to repeat."""
     IdempotentAnswer.objects.filter(created_at__lt=now - ANSWERS_KEPT).delete()
     forget_old_links()
+    forget_old_readings(now)
     call_command("clearsessions")

@@ -1,4 +1,4 @@
-"""Waiting for something to become true, instead of sleeping and hoping."""
+"""Waiting for something to become true: a poll with a deadline, never a bare sleep."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def wait_until(condition: Callable[[], T], seconds: float = 10, what: str = "it") -> T:
-    """Poll until the condition is true and return what it gave; an AssertionError names `what` when time is over."""
+def wait_until(condition: Callable[[], T], seconds: float = 10, what: str = "") -> T:
+    """The first true answer of `condition`; AssertionError with `what` when there is none in time."""
     deadline = time.monotonic() + seconds
-    while not (seen := condition()):
-        assert time.monotonic() < deadline, f"{what} did not happen within {seconds} s"
+    while not (answer := condition()):
+        if time.monotonic() > deadline:
+            raise AssertionError(f"Waited {seconds:g} s in vain for {what or condition}")
         time.sleep(0.01)
-    return seen
+    return answer

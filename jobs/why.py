@@ -21,22 +21,46 @@ WAITING, YOURS, ADMINS = "wait", "act", "admin"
 """Who must do something: nobody, the reader, an admin."""
 
 _SENTENCES: dict[WaitCode, Promise] = {
-    _W.WAIT_MEMORY: _("Needs %(need)s; the largest free block is %(largest)s (gpu%(largest_index)s on %(largest_node)s)."),
-    _W.WAIT_GPU_TYPE: _("Needs %(need)s on a card of type %(gpu_type)s; the largest free block there is %(largest)s."),
+    _W.WAIT_MEMORY: _(
+        "Needs %(need)s; the largest free block is %(largest)s (gpu%(largest_index)s on %(largest_node)s)."
+    ),
+    _W.WAIT_GPU_TYPE: _(
+        "Needs %(need)s on a card of type %(gpu_type)s; the largest free block there is %(largest)s."
+    ),
     _W.WAIT_TURN: _("%(ahead)s jobs are ahead of it in the queue."),
     _W.WAIT_QUOTA: _("Its project uses %(used)s of %(limit)s (%(what)s)."),
-    _W.WAIT_MAX_WORKERS: _("%(holding)s jobs hold a card, and the site allows %(max_workers)s at once."),
+    _W.WAIT_MAX_WORKERS: _(
+        "%(holding)s jobs hold a card, and the site allows %(max_workers)s at once."
+    ),
     _W.WAIT_BACKOFF: _("Waits %(wait)s after a failed attempt before the next one."),
-    _W.WAIT_CARD_CAP: _("Every card that has room already runs %(max_holders)s jobs, the most the site allows."),
+    _W.WAIT_CARD_CAP: _(
+        "Every card that has room already runs %(max_holders)s jobs, the most the site allows."
+    ),
+    _W.WAIT_CARDS: _(
+        "Needs %(gpus)s cards with %(need)s each on one machine; %(ready)s have room now."
+    ),
+    _W.WAIT_EXCLUSIVE: _("The cards with room cannot be shared now: %(cards)s."),
     _W.WAIT_READING: _("No card that could take it has a fresh reading: %(cards)s."),
-    _W.NEVER_FITS: _("Asks for %(need)s on one card; the largest card here, %(largest_name)s, can give %(largest)s."),
+    _W.NEVER_FITS: _(
+        "Asks for %(need)s on one card; the largest card here, %(largest_name)s, can give %(largest)s."
+    ),
     _W.NO_SUCH_GPU_TYPE: _("Asks for a card of type %(gpu_type)s; this site has: %(available)s."),
-    _W.OVER_PROJECT_QUOTA: _("Asks for %(need)s (%(what)s); the quota of its project is %(limit)s."),
+    _W.TOO_FEW_CARDS: _(
+        "Asks for %(gpus)s cards on each of %(nodes)s machines; a job here can have %(most)s suitable cards "
+        "on one machine."
+    ),
+    _W.OVER_PROJECT_QUOTA: _(
+        "Asks for %(need)s (%(what)s); the quota of its project is %(limit)s."
+    ),
     _W.DATASET_MISSING: _("Its dataset %(name)s is not there."),
     _W.HELD_BY_YOU: _("Held by a person; it starts after it is released."),
     _W.DEPENDENCY: _("Waits for %(task_ids)s."),
-    _W.GPU_DRAINED: _("The cards that could take it are out of service: %(cards)s (%(drain_reason)s)."),
-    _W.GHOST_MEMORY: _("Needs %(need)s; %(foreign)s of gpu%(index)s on %(node)s are held by processes outside the queue."),
+    _W.GPU_DRAINED: _(
+        "The cards that could take it are out of service: %(cards)s (%(drain_reason)s)."
+    ),
+    _W.GHOST_MEMORY: _(
+        "Needs %(need)s; %(foreign)s of gpu%(index)s on %(node)s are held by processes outside the queue."
+    ),
     _W.AGENT_OFFLINE: _("No agent has reported its cards in the last seconds."),
     _W.HELD_BY_ADMIN: _("Held by an admin; it starts after it is released."),
     _W.SCHEDULER_STALLED: _("The dispatcher has not run a cycle in the last seconds."),
@@ -50,9 +74,15 @@ _REMEDIES: dict[WaitCode, Promise] = {
     _W.WAIT_MAX_WORKERS: _("It starts when another job ends; an admin can raise max_workers."),
     _W.WAIT_BACKOFF: _("Nothing to do; look at the log of its last attempt meanwhile."),
     _W.WAIT_CARD_CAP: _("It starts when a job there ends; an admin can raise max_jobs_per_card."),
-    _W.WAIT_READING: _("It starts with the next reading; if this lasts, an admin should look at the agent."),
+    _W.WAIT_CARDS: _("It starts when enough cards of one machine have room together."),
+    _W.WAIT_EXCLUSIVE: _("It starts when the jobs on such a card have ended."),
+    _W.WAIT_READING: _(
+        "It starts with the next reading; if this lasts, an admin should look at the agent."
+    ),
     _W.NEVER_FITS: _("Lower min_memory, or spread the job over more cards."),
     _W.NO_SUCH_GPU_TYPE: _("Name a type that is there, or leave gpu_type out."),
+    _W.TOO_FEW_CARDS: _("Ask for fewer cards."),
+    _W.TOO_FEW_CARDS: _("Ask for fewer cards (resources.gpus) on one machine."),
     _W.OVER_PROJECT_QUOTA: _("Ask for less, or have the quota of the project raised."),
     _W.DATASET_MISSING: _("Upload it again under the same name."),
     _W.HELD_BY_YOU: _("Resume the job to put it back into the queue."),
@@ -65,7 +95,15 @@ _REMEDIES: dict[WaitCode, Promise] = {
 }
 
 _FOR_THE_READER = frozenset(
-    {_W.NEVER_FITS, _W.NO_SUCH_GPU_TYPE, _W.OVER_PROJECT_QUOTA, _W.DATASET_MISSING, _W.HELD_BY_YOU, _W.DEPENDENCY}
+    {
+        _W.NEVER_FITS,
+        _W.NO_SUCH_GPU_TYPE,
+        _W.TOO_FEW_CARDS,
+        _W.OVER_PROJECT_QUOTA,
+        _W.DATASET_MISSING,
+        _W.HELD_BY_YOU,
+        _W.DEPENDENCY,
+    }
 )
 _FOR_ADMINS = frozenset(
     {_W.GPU_DRAINED, _W.GHOST_MEMORY, _W.AGENT_OFFLINE, _W.HELD_BY_ADMIN, _W.SCHEDULER_STALLED}

@@ -156,8 +156,8 @@ _read_task_id = _matching(
 )
 _read_reference = _matching(TASK_ID + "(?:#[1-9][0-9]{0,8})?", "write a task_id or task_id#run")
 _read_name = _matching(
-    r"(?!\.)[^/\\\x00-\x1f\x7f]{1,100}",
-    "allowed are up to 100 characters without slashes and line ends, first no dot",
+    r"(?!\.)[^/\\\x00-\x1f\x7f]{1,64}",
+    "allowed are up to 64 characters without slashes and line ends, first no dot",
 )
 _read_gpu_type = _matching(
     "[A-Za-z0-9][A-Za-z0-9 ._-]{0,63}",

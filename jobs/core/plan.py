@@ -12,7 +12,10 @@ from types import MappingProxyType
 
 
 class WaitCode(StrEnum):
-    """Why a job does not start, in three classes by what its reader must do."""
+    """Why a job does not start, in three classes by what its reader must do.
+
+    Beside each code stand the numbers that go with it; sizes are bytes.
+    """
 
     # wait
     WAIT_MEMORY = "WAIT_MEMORY"  # need, largest, largest_index, largest_node
@@ -20,12 +23,15 @@ class WaitCode(StrEnum):
     WAIT_TURN = "WAIT_TURN"  # ahead
     WAIT_QUOTA = "WAIT_QUOTA"  # what, used, limit
     WAIT_MAX_WORKERS = "WAIT_MAX_WORKERS"  # holding, max_workers
-    WAIT_BACKOFF = "WAIT_BACKOFF"  # until
+    WAIT_BACKOFF = "WAIT_BACKOFF"  # until (epoch seconds), wait (seconds left, in steps of ten)
     WAIT_CARD_CAP = "WAIT_CARD_CAP"  # max_holders
+    WAIT_CARDS = "WAIT_CARDS"  # gpus, need, ready: cards on one machine that have room now
+    WAIT_EXCLUSIVE = "WAIT_EXCLUSIVE"  # cards that cannot be shared
     WAIT_READING = "WAIT_READING"  # cards without a fresh reading
     # change the task
     NEVER_FITS = "NEVER_FITS"  # need, largest, largest_name
     NO_SUCH_GPU_TYPE = "NO_SUCH_GPU_TYPE"  # gpu_type, available
+    TOO_FEW_CARDS = "TOO_FEW_CARDS"  # gpus, nodes, most: suitable cards on one machine
     OVER_PROJECT_QUOTA = "OVER_PROJECT_QUOTA"  # what, need, limit
     DATASET_MISSING = "DATASET_MISSING"  # name
     HELD_BY_YOU = "HELD_BY_YOU"
@@ -65,7 +71,11 @@ class Wait:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Plan:
-    """The decisions of one cycle, in the order in which they were made."""
+    """The decisions of one cycle, in the order in which they were made.
+
+    Waits with one reason in common share one `numbers` object.
+    """
 
     starts: tuple[Start, ...] = ()
     waits: tuple[Wait, ...] = ()
+    policy_problem: str = ""  # why the configured policy's order was not used

@@ -1,0 +1,243 @@
+"""Which cards a job gets: hard rules first, then the smallest sufficient type, then the tightest fit.
+
+A job gets all its cards at once or none: on one machine, all of one model. Nothing is ordered here: `decide` asks for
+one job after the other, and what a job gets is gone for the next.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+
+from jobs.core.constraints import (
+    LASTING_RULES,
+    PASSING_RULES,
+    Need,
+    Obstacle,
+    has_room,
+    has_room_but_for_strangers,
+    is_below_cap,
+    is_in_service,
+    is_large_enough,
+    is_of_type,
+    may_share,
+    no_room,
+    obstacle_on,
+    place_name,
+    room,
+    strangers_in_the_way,
+    too_small,
+)
+from jobs.core.plan import Placement, Wait, WaitCode
+from jobs.core.snapshot import DeviceView, JobView, Snapshot
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Verdict:
+    """Whether one card would take a job now, and if not, why not."""
+
+    uuid: str
+    node: str
+    index: int
+    name: str
+    need: int  # bytes
+    free: int  # bytes that one more job may book there now
+    fits: bool
+    code: WaitCode | None = None
+    numbers: dict[str, object] = field(default_factory=dict)
+
+
+def verdicts(job: JobView, snapshot: Snapshot) -> tuple[Verdict, ...]:
+    """What each card of the snapshot says to this job, taken by itself: neither queue nor quota is looked at."""
+    need = Need.of(job)
+    return tuple(_verdict(need, card) for card in snapshot.devices)
+
+
+def never_fits(job: JobView, devices: Iterable[DeviceView]) -> Wait | None:
+    """Why these cards can never run the job, however long it waits; None where they could.
+
+    Names the largest card of the type asked for. Where no card is known at all, nothing can be said: None.
+    """
+    obstacle = lasting_obstacle(Need.of(job), tuple(devices))
+    return Wait(job=job.id, code=obstacle.code, numbers=obstacle.numbers) if obstacle else None
+
+
+def lasting_obstacle(need: Need, cards: Sequence[DeviceView]) -> Obstacle | None:
+    """Why no waiting helps a job with this need; None where it could run on the cards one day."""
+    if not cards:
+        return None
+    of_type = [card for card in cards if is_of_type(need, card)]
+    if not of_type:
+        return _no_such_type(need, cards)
+    suitable = [card for card in of_type if is_large_enough(need, card)]
+    if not suitable:
+        return too_small(need, max(of_type, key=lambda card: card.total - card.safety))
+    most = max(map(len, _gangs(suitable).values()))
+    if most < need.gpus or need.nodes > 1:
+        numbers = {"gpus": need.gpus, "nodes": need.nodes, "most": most}
+        return Obstacle(code=WaitCode.TOO_FEW_CARDS, numbers=numbers)
+    return None
+
+
+class Fleet:
+    """The cards while one cycle decides: what a job is given counts at once."""
+
+    def __init__(self, devices: Iterable[DeviceView]) -> None:
+        self._cards = list(devices)
+        self._candidates: dict[Need, list[int]] = {}  # positions that may still fit
+
+    @property
+    def cards(self) -> tuple[DeviceView, ...]:
+        """The cards as they are after what has been placed."""
+        return tuple(self._cards)
+
+    def place(self, need: Need) -> tuple[Placement, ...] | None:
+        """Give a job with this need the best cards, and count it there; None where it does not fit now."""
+        chosen = self._best(need)
+        for position in chosen:
+            self._cards[position] = _with_one_more(self._cards[position], need)
+        placements = (
+            Placement(uuid=self._cards[position].uuid, memory=need.memory) for position in chosen
+        )
+        return tuple(placements) or None
+
+    def obstacle(self, need: Need) -> Obstacle:
+        """Why `place` found nothing for a need that is not impossible for ever."""
+        return _passing_obstacle(need, self._cards)
+
+    def _best(self, need: Need) -> Sequence[int]:
+        cards = self._cards
+        fitting = [at for at in self._suitable(need) if _passes(need, cards[at])]
+        self._candidates[need] = fitting  # what does not fit once does not fit later in this cycle
+        if need.gpus == 1:
+            return [min(fitting, key=lambda at: _tightness(cards[at]))] if fitting else []
+        gangs: dict[tuple[str, str], list[int]] = defaultdict(list)
+        for at in fitting:
+            gangs[cards[at].node, cards[at].name].append(at)
+        whole = [gang for gang in gangs.values() if len(gang) >= need.gpus]
+        for gang in whole:
+            gang.sort(key=lambda at: _tightness(cards[at]))
+        # Of gangs on cards of one type, the one that leaves the fewest fitting cards unused on its machine.
+        ranked = min(
+            whole,
+            key=lambda gang: (cards[gang[-1]].total, len(gang), cards[gang[0]].node),
+            default=[],
+        )
+        return ranked[: need.gpus]
+
+    def _suitable(self, need: Need) -> list[int]:
+        if need not in self._candidates:
+            self._candidates[need] = [
+                at
+                for at, card in enumerate(self._cards)
+                if all(rule.holds(need, card) for rule in LASTING_RULES)
+            ]
+        return self._candidates[need]
+
+
+def _passes(need: Need, card: DeviceView) -> bool:
+    return all(rule.holds(need, card) for rule in PASSING_RULES)
+
+
+def _tightness(card: DeviceView) -> tuple[int, int, str, int]:
+    """Smaller cards first, then those with the least left; the last two only make the order definite."""
+    return card.total, card.free, card.node, card.index
+
+
+def _with_one_more(card: DeviceView, need: Need) -> DeviceView:
+    return replace(
+        card,
+        booked=card.booked + need.memory,
+        measured_free=(card.measured_free or 0) - need.memory,
+        holders=card.holders + 1,
+        exclusive=card.exclusive or need.exclusive,
+    )
+
+
+def _verdict(need: Need, card: DeviceView) -> Verdict:
+    obstacle = obstacle_on(need, card)
+    return Verdict(
+        uuid=card.uuid,
+        node=card.node,
+        index=card.index,
+        name=card.name,
+        need=need.memory,
+        free=room(card),
+        fits=obstacle is None,
+        code=obstacle.code if obstacle else None,
+        numbers=dict(obstacle.numbers) if obstacle else {},
+    )
+
+
+def _no_such_type(need: Need, cards: Sequence[DeviceView]) -> Obstacle:
+    available = sorted({card.name for card in cards})
+    numbers = {"gpu_type": need.gpu_type, "available": available}
+    return Obstacle(code=WaitCode.NO_SUCH_GPU_TYPE, numbers=numbers)
+
+
+def _gangs(cards: Iterable[DeviceView]) -> dict[tuple[str, str], list[DeviceView]]:
+    """Cards that can work on one job together: of one machine and one model."""
+    gangs: dict[tuple[str, str], list[DeviceView]] = defaultdict(list)
+    for card in cards:
+        gangs[card.node, card.name].append(card)
+    return gangs
+
+
+def _suffice(need: Need, cards: Iterable[DeviceView]) -> bool:
+    return any(len(gang) >= need.gpus for gang in _gangs(cards).values())
+
+
+def _passing_obstacle(need: Need, cards: Sequence[DeviceView]) -> Obstacle:
+    """One reason for all cards together: what stands in the way on those that come nearest to taking the job."""
+    suitable = [card for card in cards if is_of_type(need, card) and is_large_enough(need, card)]
+    in_service = [card for card in suitable if is_in_service(need, card)]
+    if not _suffice(need, in_service):
+        return _out_of_service([card for card in suitable if card.drained])
+    readable = [card for card in in_service if card.measured_free is not None]
+    if not _suffice(need, readable):
+        unread = [place_name(card) for card in in_service if card.measured_free is None]
+        return Obstacle(code=WaitCode.WAIT_READING, numbers={"cards": unread})
+    return _crowd_obstacle(need, readable) or _memory_obstacle(need, readable, cards)
+
+
+def _out_of_service(drained: Sequence[DeviceView]) -> Obstacle:
+    names = [place_name(card) for card in drained]
+    numbers = {"cards": names, "drain_reason": drained[0].drain_reason}
+    return Obstacle(code=WaitCode.GPU_DRAINED, numbers=numbers)
+
+
+def _crowd_obstacle(need: Need, cards: Sequence[DeviceView]) -> Obstacle | None:
+    """There is memory enough, but other jobs are in the way."""
+    with_room = [card for card in cards if has_room(need, card)]
+    if not _suffice(need, with_room):
+        return None
+    if _suffice(need, [card for card in with_room if may_share(need, card)]):
+        capped = next(card for card in with_room if not is_below_cap(need, card))
+        numbers = {"max_holders": capped.max_holders}
+        return Obstacle(code=WaitCode.WAIT_CARD_CAP, numbers=numbers)
+    names = [place_name(card) for card in with_room if not may_share(need, card)]
+    return Obstacle(code=WaitCode.WAIT_EXCLUSIVE, numbers={"cards": names})
+
+
+def _memory_obstacle(
+    need: Need, cards: Sequence[DeviceView], fleet: Sequence[DeviceView]
+) -> Obstacle:
+    """`cards` are those that could take the job; `fleet` is all of them, of other types too."""
+    tight = [card for card in cards if not has_room(need, card)]
+    haunted = [card for card in tight if has_room_but_for_strangers(need, card)]
+    if haunted and _suffice(need, [*haunted, *(card for card in cards if has_room(need, card))]):
+        return strangers_in_the_way(need, max(haunted, key=lambda card: card.foreign))
+    roomiest = max(tight, key=room)
+    any_type = need._replace(gpu_type=None)
+    if need.gpu_type and _suffice(
+        need, [card for card in fleet if not obstacle_on(any_type, card)]
+    ):
+        numbers = {"gpu_type": need.gpu_type, "need": need.memory, "largest": room(roomiest)}
+        return Obstacle(code=WaitCode.WAIT_GPU_TYPE, numbers=numbers)
+    if need.gpus > 1:
+        ready = _gangs(card for card in cards if _passes(need, card))
+        most = max(map(len, ready.values()), default=0)
+        numbers = {"gpus": need.gpus, "need": need.memory, "ready": most}
+        return Obstacle(code=WaitCode.WAIT_CARDS, numbers=numbers)
+    return no_room(need, roomiest)

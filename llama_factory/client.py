@@ -194,7 +194,7 @@ class Coop(Site):
         wanted: Mapping[str, bool],
     ) -> requests.Response:
         """Send a task. The key makes it safe to send it again after a broken connection."""
-        from llama_factory.taskbody import task_body  # noqa: PLC0415 - yaml costs start-up time
+        from llama_factory.taskbody import task_body  # noqa: PLC0415 - start-up cost of yaml
 
         return self._transport.call(
             "POST",

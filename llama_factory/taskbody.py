@@ -7,11 +7,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from jobs.core.taskfile import (
+    TASK_FILE_LIMIT,
+    TaskFileError,
+    parse_llamafactory_config,
+    task_fields,
+)
 from llama_factory.errors import InvalidTask
 
-LARGEST_TASK = 16 * 1024
+LARGEST_FILE = 4 * TASK_FILE_LIMIT
+"""Bytes that are sent; the service has the last word on what is too large."""
 
 Part = tuple[str, bytes, str]
 
@@ -32,7 +37,7 @@ def task_body(
     else:
         name, text = _read_task(task)
         if changes:
-            text = json.dumps(_changed(_fields_of(text, name), changes)).encode()
+            text = json.dumps(_changed(_fields_of(text), changes)).encode()
         parts = {"task": (name, text, "application/yaml")}
     if config is not None:
         path = Path(config)
@@ -65,9 +70,9 @@ def _read_task(task: str | Path) -> tuple[str, bytes]:
 def _read(path: Path) -> bytes:
     try:
         size = path.stat().st_size
-        if size > LARGEST_TASK:
+        if size > LARGEST_FILE:
             raise InvalidTask(
-                f"{path} has {size} bytes; a task file or config has at most {LARGEST_TASK}.",
+                f"{path} has {size} bytes; a task file or config has at most {LARGEST_FILE}.",
                 code="task_too_large",
                 hint="Give the task file itself. Rows of data go along with --dataset-file.",
             )
@@ -80,24 +85,12 @@ def _read(path: Path) -> bytes:
         ) from error
 
 
-def _fields_of(text: bytes, name: str) -> dict[str, Any]:
-    """The task's fields, all scalars as the texts they are; the service judges their types."""
+def _fields_of(text: bytes) -> dict[str, Any]:
+    """The task's fields as they are written; the service checks them."""
     try:
-        fields = yaml.load(text, Loader=yaml.BaseLoader)  # noqa: S506 - builds only str, list, dict
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise InvalidTask(
-            f"{name} is not valid YAML: {error}",
-            code="task_invalid",
-            hint="Correct it, or submit it without --set to have each line checked.",
-        ) from error
-    if isinstance(fields, dict):
-        return fields
-    raise InvalidTask(
-        f"{name} must be a mapping of fields such as `task_id: first_run`, but is"
-        f" {'empty' if not fields else 'a ' + type(fields).__name__}.",
-        code="task_invalid",
-        hint="See docs/task-file.md for the fields.",
-    )
+        return task_fields(text)
+    except TaskFileError as error:
+        raise _invalid(error) from error
 
 
 def _changed(fields: Mapping[str, Any], changes: Mapping[str, str]) -> dict[str, Any]:
@@ -110,5 +103,22 @@ def _changed(fields: Mapping[str, Any], changes: Mapping[str, str]) -> dict[str,
             inner = place.get(parent)
             place[parent] = dict(inner) if isinstance(inner, Mapping) else {}
             place = place[parent]
-        place[last] = value
+        place[last] = _typed(value) if parents[:1] == ["llamafactory"] else value
     return result
+
+
+def _typed(value: str) -> Any:
+    """A value inside a training config is what YAML says it is: `5e-5` is a number there."""
+    try:
+        return parse_llamafactory_config(f"value: {value}")["value"]
+    except TaskFileError as error:
+        raise _invalid(error) from error
+
+
+def _invalid(error: TaskFileError) -> InvalidTask:
+    return InvalidTask(
+        "The task is not valid.",
+        code="task_invalid",
+        problems=[str(problem) for problem in error.problems],
+        hint="Correct it and submit again.",
+    )

@@ -27,6 +27,7 @@ __all__ = [
     "matches_gpu_type",
     "parse_llamafactory_config",
     "parse_task",
+    "task_fields",
     "task_schema",
 ]
 
@@ -43,6 +44,15 @@ def parse_task(text: str | bytes) -> JobSpec:
     root = read_document(text, limit=TASK_FILE_LIMIT)
     lines: dict[Path, int] = {}
     return checked_spec(_written(root, (), lines), lines)
+
+
+def task_fields(text: str | bytes) -> dict[str, Any]:
+    """The fields of a task file as they are written, unchecked: for changing some before the check.
+
+    Raises:
+        TaskFileError: the text is no such document; no input raises anything else.
+    """
+    return _written(read_document(text, limit=TASK_FILE_LIMIT), (), {})
 
 
 def parse_llamafactory_config(text: str | bytes) -> dict[str, Any]:

@@ -76,7 +76,7 @@ def clone(
     json: JsonOption = False,
 ) -> None:
     """Hand in a copy of a job, with changes."""
-    from llama_factory.taskbody import parse_changes  # noqa: PLC0415 - yaml costs start-up time
+    from llama_factory.taskbody import parse_changes  # noqa: PLC0415 - start-up cost of yaml
 
     with connected(url, project) as coop:
         made = coop.clone(job, changes=parse_changes(changes or []))

@@ -65,7 +65,7 @@ def submit(  # noqa: PLR0913, PLR0917 - one parameter is one flag
 
     Shows first where it fits and what its place in the queue will be.
     """
-    from llama_factory.taskbody import parse_changes  # noqa: PLC0415 - yaml costs start-up time
+    from llama_factory.taskbody import parse_changes  # noqa: PLC0415 - start-up cost of yaml
 
     wanted = parse_changes(changes or []) | ({"priority": priority.value} if priority else {})
     with connected(url, project) as coop:

@@ -40,7 +40,7 @@ class Device(models.Model):
     index = models.PositiveSmallIntegerField()
     name = models.CharField(max_length=96)
     memory_total = models.PositiveBigIntegerField()
-    memory_reserved = models.PositiveBigIntegerField(default=0)  # the driver's own, as NVML tells it
+    memory_reserved = models.PositiveBigIntegerField(default=0)  # the driver's own
     mode = models.CharField(max_length=20, choices=Mode, blank=True)  # empty: the site's mode
     drained = models.BooleanField(default=False)
     drain_reason = models.CharField(max_length=200, blank=True)
@@ -60,7 +60,8 @@ class Device(models.Model):
         ordering = ["node__name", "index"]
         constraints = [
             models.CheckConstraint(
-                name="device_never_booked_above_its_memory", condition=Q(booked__lte=F("memory_total"))
+                name="device_never_booked_above_its_memory",
+                condition=Q(booked__lte=F("memory_total")),
             ),
         ]
 
@@ -83,8 +84,11 @@ class Reading(models.Model):
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(name="one_reading_a_period", fields=["device", "seconds", "start"])
+            models.UniqueConstraint(
+                name="one_reading_a_period", fields=["device", "seconds", "start"]
+            )
         ]
+        indexes = [models.Index(name="readings_by_period", fields=["seconds", "start"])]
 
     def __str__(self) -> str:
         return f"{self.device} {self.start}+{self.seconds}s"
@@ -108,6 +112,7 @@ class HolderReading(models.Model):
                 name="one_holder_reading_a_period", fields=["holder", "device", "seconds", "start"]
             )
         ]
+        indexes = [models.Index(name="holder_readings_by_period", fields=["seconds", "start"])]
 
     def __str__(self) -> str:
         return f"{self.holder} on {self.device} {self.start}+{self.seconds}s"

@@ -93,4 +93,12 @@ class Migration(migrations.Migration):
             model_name='reading',
             constraint=models.UniqueConstraint(fields=('device', 'seconds', 'start'), name='one_reading_a_period'),
         ),
+        migrations.AddIndex(
+            model_name='reading',
+            index=models.Index(fields=['seconds', 'start'], name='readings_by_period'),
+        ),
+        migrations.AddIndex(
+            model_name='holderreading',
+            index=models.Index(fields=['seconds', 'start'], name='holder_readings_by_period'),
+        ),
     ]

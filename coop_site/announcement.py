@@ -3,30 +3,49 @@
 from __future__ import annotations
 
 import os
+import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from django.conf import settings
+from django.db import connections
 
-from coop_site.installation import local_token, sign_in_link
+from coop_site.installation import forget_local_tokens, new_local_token, sign_in_link
 from coop_site.instance import Instance, local_record, remove_own, write_private
 from gpus.models import Device
 from jobs.core.version import __version__
 
+RENEW_AFTER_S = 30 * 86400.0
+"""A token lives at most 90 days; a service may run longer."""
 
-@contextmanager
-def announced(url: str, instance: Instance) -> Iterator[None]:
-    """Write the records that name this run, print the way in, and take the records back at the end."""
-    with local_token() as token:
-        record = {"url": url, "pid": os.getpid(), "token": token}
+
+class Announcement:
+    """The records that name this run; taken back at the end."""
+
+    def __init__(self, url: str, instance: Instance) -> None:
+        self._url = url
+        self._instance = instance
+        self._written_at = 0.0
+
+    def publish(self) -> None:
+        """Write the records and print the way in."""
+        self._write()
+        self._instance.describe(url=self._url)
+        print(_banner(self._url), flush=True)
+
+    def renew(self) -> None:
+        """Give local clients a new token long before theirs expires."""
+        if time.monotonic() - self._written_at > RENEW_AFTER_S:
+            self._write()
+
+    def withdraw(self) -> None:
+        """Remove the records, and end the local token."""
+        remove_own(local_record())
+        forget_local_tokens()
+
+    def _write(self) -> None:
+        record = {"url": self._url, "pid": os.getpid(), "token": new_local_token()}
         write_private(local_record(), record)
-        instance.describe(url=url)
-        print(_banner(url), flush=True)
-        try:
-            yield
-        finally:
-            remove_own(local_record())
+        self._written_at = time.monotonic()
 
 
 def way_in(url: str) -> str:
@@ -49,6 +68,7 @@ def _banner(url: str) -> str:
 
 def _cards() -> str:
     cards = list(Device.objects.select_related("node"))
+    connections.close_all()
     if not cards:
         return "Cards: none seen yet."
     simulated = any(card.node.source == "simulated" for card in cards)

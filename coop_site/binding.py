@@ -108,7 +108,9 @@ def _token(options: argparse.Namespace, environ: Mapping[str, str]) -> str | Non
 
 def _read(path: str, source: str) -> str:
     try:
-        return _not_empty(Path(path).expanduser().read_text(encoding="utf-8"), f"the file of {source}")
+        return _not_empty(
+            Path(path).expanduser().read_text(encoding="utf-8"), f"the file of {source}"
+        )
     except OSError as error:
         raise BindingRefused(
             f"{source} names {path!r}, which cannot be read ({error.strerror})."

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from django.conf import settings
@@ -13,14 +11,14 @@ from django.contrib.staticfiles.finders import get_finders
 from django.core.management import call_command
 from django.db import connections
 
-from jobs.models import ApiToken, Project, User
+from jobs.models import ApiToken, User
+from jobs.projects import default_project
 from jobs.signin import create_link
 from jobs.tasks import ensure_schedules
-from jobs.tokens import create_token
+from jobs.tokens import SCOPES, create_token
 
 ADMIN = "admin"
 LOCAL_TOKEN = "local service"  # noqa: S105 - a name, not a secret
-SCOPES = ["read", "submit", "control", "admin"]
 
 
 def prepare() -> None:
@@ -30,7 +28,7 @@ def prepare() -> None:
     call_command("migrate", interactive=False, verbosity=0)
     _collect_static_files()
     ensure_schedules()
-    Project.objects.get_or_create(slug="default", defaults={"name": "Default"})
+    default_project()
     admin()
     connections.close_all()
 
@@ -48,19 +46,21 @@ def admin() -> User:
 
 def sign_in_link(base_url: str) -> str:
     """A new one-time address that signs the admin in."""
-    return base_url.rstrip("/") + create_link(admin())
+    link = base_url.rstrip("/") + create_link(admin())
+    connections.close_all()
+    return link
 
 
-@contextmanager
-def local_token() -> Iterator[str]:
-    """A token for clients of this account on this machine, good while the service runs."""
+def new_local_token() -> str:
+    """A token for clients of this account on this machine; those made before end."""
     forget_local_tokens()
-    yield create_token(admin(), name=LOCAL_TOKEN, scopes=SCOPES)
-    forget_local_tokens()
+    token = create_token(admin(), name=LOCAL_TOKEN, scopes=SCOPES)
+    connections.close_all()
+    return token
 
 
 def forget_local_tokens() -> None:
-    """Remove those that an earlier start left."""
+    """End the local token; also one that a killed run left."""
     ApiToken.objects.filter(name=LOCAL_TOKEN, user__username=ADMIN).delete()
     connections.close_all()
 

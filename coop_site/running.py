@@ -16,7 +16,7 @@ from pathlib import Path
 
 from django.conf import settings
 
-from coop_site.announcement import announced, way_in
+from coop_site.announcement import Announcement, way_in
 from coop_site.binding import Binding, listen
 from coop_site.installation import prepare
 from coop_site.instance import Instance, end_leftovers, write_private
@@ -73,7 +73,9 @@ def _point_to(instance: Instance) -> int:
     """What a second start does: a new sign-in link for the service that runs."""
     seen = instance.wait_until(lambda seen: seen is None or seen.url is not None, READY_WITHIN_S)
     if seen is None or seen.url is None:
-        say("Another start of this service did not get ready. Stop it with --stop, then start again.")
+        say(
+            "Another start of this service did not get ready. Stop it with --stop, then start again."
+        )
         return 1
     print(f"llama-coop runs already at {seen.url}/ (process {seen.pid}).\n{way_in(seen.url)}")
     return 0
@@ -109,17 +111,18 @@ class _Run:
         """Start the services, announce them, keep them alive."""
         signal.pthread_sigmask(signal.SIG_BLOCK, {*self._stop_signals, signal.SIGCHLD})
         say("Starting web, dispatcher, agent and q2.")
+        announcement = Announcement(self._url, instance)
         try:
-            if not self._become_ready():
-                return 0
-            with announced(self._url, instance):
+            if self._become_ready():
+                announcement.publish()
                 while not self._told_to_stop():
-                    pass
+                    announcement.renew()
         except TimeoutError as late:
             say(str(late))
             return 1
         finally:
             say("Stopping the services; running jobs go on.")
+            announcement.withdraw()
             self._keeper.stop()
             instance.release()
         return 0

@@ -94,16 +94,24 @@ def test_only_one_module_imports_pynvml():
 
 def states_written(path: Path) -> list[int]:
     """Lines that assign to some `.state`, or pass `state=` to a query that writes."""
-    lines = []
-    for node in ast.walk(tree(path)):
-        if isinstance(node, ast.Assign | ast.AugAssign | ast.AnnAssign):
-            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-            if any(isinstance(target, ast.Attribute) and target.attr == "state" for target in targets):
-                lines.append(node.lineno)
-        if isinstance(node, ast.Call) and called(node) in {"update", "create", "bulk_create"}:
-            if any(keyword.arg == "state" for keyword in node.keywords):
-                lines.append(node.lineno)
-    return lines
+    return [
+        node.lineno for node in ast.walk(tree(path)) if assigns_state(node) or stores_state(node)
+    ]
+
+
+def assigns_state(node: ast.AST) -> bool:
+    if not isinstance(node, ast.Assign | ast.AugAssign | ast.AnnAssign):
+        return False
+    targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+    return any(isinstance(target, ast.Attribute) and target.attr == "state" for target in targets)
+
+
+def stores_state(node: ast.AST) -> bool:
+    return (
+        isinstance(node, ast.Call)
+        and called(node) in {"update", "create", "bulk_create"}
+        and any(keyword.arg == "state" for keyword in node.keywords)
+    )
 
 
 def test_only_the_lifecycle_changes_a_state():
@@ -161,7 +169,9 @@ def test_every_module_postpones_its_annotations():
 
 @pytest.mark.parametrize("word", ["utils", "helpers", "helper", "misc", "common", "scheduler"])
 def test_no_module_has_a_name_that_says_nothing(word):
-    assert [name_of(path) for path in sources() if path.stem == word or path.parent.name == word] == []
+    assert [
+        name_of(path) for path in sources() if path.stem == word or path.parent.name == word
+    ] == []
 
 
 def test_the_words_of_django_q2_are_not_used_for_our_own_concepts():
@@ -178,7 +188,9 @@ def test_no_source_names_a_place_that_only_one_machine_has():
     places = re.compile(r"(?<![\w.])/(?:work|tmp/plan)/|files\.pythonhosted|pypi\.org/simple")
     found = [
         f"{name_of(path)}:{number}"
-        for path in tracked("*.py", "*.md", "*.sh", "*.toml", "*.lock", "*.yaml", "*.html", "*.js", ".ci/*")
+        for path in tracked(
+            "*.py", "*.md", "*.sh", "*.toml", "*.lock", "*.yaml", "*.html", "*.js", ".ci/*"
+        )
         if path != Path(__file__) and "vendor" not in path.parts
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
         if places.search(line)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.contrib.sessions.models import Session
@@ -17,7 +17,7 @@ from jobs.models import Heartbeat, IdempotentAnswer, SignInLink, User
 
 pytestmark = pytest.mark.django_db
 
-NOW = datetime(2026, 3, 5, 12, 30, tzinfo=timezone.utc)
+NOW = datetime(2026, 3, 5, 12, 30, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -55,9 +55,7 @@ def test_a_heartbeat_leaves_a_row_and_a_file(settings):
 
 def test_kept_answers_are_forgotten_after_a_day(person):
     for key in ("old", "new"):
-        IdempotentAnswer.objects.create(
-            user=person, key=key, fingerprint="f", status=201, body={}
-        )
+        IdempotentAnswer.objects.create(user=person, key=key, fingerprint="f", status=201, body={})
     IdempotentAnswer.objects.filter(key="old").update(created_at=clock.now() - timedelta(hours=25))
     retention.forget_old(clock.now())
     assert [answer.key for answer in IdempotentAnswer.objects.all()] == ["new"]
@@ -110,7 +108,7 @@ def test_used_and_expired_links_are_removed(person):
 
 
 def test_of_many_backups_a_day_of_hours_and_two_weeks_of_days_are_kept():
-    start = datetime(2026, 1, 1, tzinfo=timezone.utc)
+    start = datetime(2026, 1, 1, tzinfo=UTC)
     names = [(start + timedelta(hours=hour)).strftime(backup._NAME) for hour in range(24 * 30)]
     kept = sorted(set(names) - set(backup.no_longer_needed(names)))
     assert kept[-24:] == names[-24:]

@@ -20,8 +20,10 @@ SLEEP = (sys.executable, "-c", "import time; time.sleep(60)")
 WITH_CHILD = (
     sys.executable,
     "-c",
-    "import subprocess, sys, time; p = subprocess.Popen(['sleep', '60']);"
-    " open(sys.argv[1], 'w').write(str(p.pid)); time.sleep(60)",
+    (
+        "import subprocess, sys, time; p = subprocess.Popen(['sleep', '60']);"
+        " open(sys.argv[1], 'w').write(str(p.pid)); time.sleep(60)"
+    ),
 )
 
 
@@ -142,7 +144,7 @@ def test_a_service_has_a_process_group_of_its_own_and_no_input(kept, tmp_path):
     note = tmp_path / "note"
     program = (
         "import os, sys, time; open(sys.argv[1], 'w').write(f'{os.getpgrp()} {sys.stdin.read()!r}"
-        " {os.environ[\"COOP_SERVICE\"]}'); time.sleep(60)"
+        ' {os.environ["COOP_SERVICE"]}\'); time.sleep(60)'
     )
     one = kept(Service(name="web", command=(sys.executable, "-c", program, str(note))))
     wait_until(lambda: note.exists() and note.read_text(), what="the note")

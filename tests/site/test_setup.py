@@ -14,11 +14,20 @@ import pytest
 from tests.sources import ROOT
 
 
+LOCKS = ("requirements.lock", "requirements-dev.lock")
+
+
 @pytest.fixture
 def checkout(tmp_path):
     """A checkout with the files that set-up reads, and an environment that says it is up to date."""
     (tmp_path / "scripts").mkdir()
-    for name in ("scripts/setup.sh", "scripts/python.sh", "pyproject.toml", "requirements.lock", "requirements-dev.lock"):
+    for name in (
+        "scripts/setup.sh",
+        "scripts/python.sh",
+        "pyproject.toml",
+        "requirements.lock",
+        "requirements-dev.lock",
+    ):
         (tmp_path / name).write_bytes((ROOT / name).read_bytes())
     (tmp_path / "scripts/setup.sh").chmod(0o755)
     (tmp_path / ".venv").mkdir()
@@ -34,7 +43,11 @@ def stamp(checkout: Path, kind: str, lock: str) -> None:
 def set_up(checkout: Path, kind: str, path: str = "") -> subprocess.CompletedProcess[str]:
     environ = {**os.environ, "PATH": path or os.environ["PATH"]}
     return subprocess.run(
-        [checkout / "scripts/setup.sh", kind], env=environ, capture_output=True, text=True, check=False
+        [checkout / "scripts/setup.sh", kind],
+        env=environ,
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
 
@@ -50,7 +63,9 @@ def test_set_up_is_skipped_at_once_where_nothing_changed(checkout, kind):
 def test_what_is_installed_to_run_is_not_enough_to_develop(checkout):
     stamp(checkout, "run", "requirements.lock")
     assert set_up(checkout, "run").stdout == ""
-    assert "requirements-dev.lock" in set_up(checkout, "dev", path_without_installers(checkout)).stdout
+    assert (
+        "requirements-dev.lock" in set_up(checkout, "dev", path_without_installers(checkout)).stdout
+    )
 
 
 def test_a_changed_lock_file_is_installed_anew(checkout):
@@ -85,7 +100,7 @@ def path_without_installers(checkout: Path) -> str:
 
 
 def test_the_lock_files_pin_by_hash_and_name_no_registry():
-    for name in ("requirements.lock", "requirements-dev.lock"):
+    for name in LOCKS:
         text = (ROOT / name).read_text()
         pins = [line for line in text.splitlines() if line and line[0].isalnum()]
         assert pins
@@ -104,7 +119,9 @@ def test_both_lock_files_pin_the_same_versions():
 
 def test_the_lock_file_has_everything_that_the_project_asks_for():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    asked = project["project"]["dependencies"] + project["project"]["optional-dependencies"]["server"]
+    asked = (
+        project["project"]["dependencies"] + project["project"]["optional-dependencies"]["server"]
+    )
     locked = (ROOT / "requirements.lock").read_text()
     for requirement in asked:
         name = requirement.split("[")[0].split(">")[0].split("<")[0].strip().lower()

@@ -26,7 +26,8 @@ def database(url: str, home: Path) -> dict[str, Any]:
 
 def _sqlite(path: Path) -> dict[str, Any]:
     """WAL and IMMEDIATE, or a second writer fails at once with "database is locked"; FULL, because an
-    acknowledged job must survive a power cut."""
+    acknowledged job must survive a power cut.
+    """
     return {
         "ENGINE": "django.db.backends.sqlite3",
         "NAME": str(path),

@@ -8,10 +8,11 @@ from __future__ import annotations
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from csp.constants import NONE, SELF
+
 from coop_site.database import database
 from coop_site.env import env_bool, env_int, env_list, env_path, env_secret, env_str
 from coop_site.secrets import secret_key_in
-from csp.constants import NONE, SELF
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -148,7 +149,9 @@ CONTENT_SECURITY_POLICY = {
         "frame-ancestors": [NONE],
     }
 }
-DATA_UPLOAD_MAX_MEMORY_SIZE = 12 * 1024 * 1024  # one upload part (8 MiB) and its form, never a whole dataset
+DATA_UPLOAD_MAX_MEMORY_SIZE = (
+    12 * 1024 * 1024
+)  # one upload part (8 MiB) and its form, never a whole dataset
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 200
 FILE_UPLOAD_PERMISSIONS = 0o600
 
@@ -191,4 +194,3 @@ LOGGING = {
     "root": {"handlers": ["console"], "level": env_str("COOP_LOG_LEVEL", "INFO")},
     "loggers": {"django.request": {"level": "ERROR"}},
 }
-

@@ -75,7 +75,9 @@ def _pause(job: Job, user: User, keep_memory: bool) -> bool:
                 job,
                 "pause_needs_keep_memory",
                 _("“%(job)s” is running, and giving its card back is not possible yet."),
-                _("Pause it with keep_memory (--keep-memory): it stops computing at once and keeps its GPU memory."),
+                _(
+                    "Pause it with keep_memory (--keep-memory): it stops computing at once and keeps its GPU memory."
+                ),
             )
         case JobState.STARTING:
             raise _refusal(

@@ -16,11 +16,10 @@ from django.utils import timezone
 from jobs import dependencies, endings, lifecycle, preparation, snapshots
 from jobs.core.decide import decide
 from jobs.core.plan import Plan, Start, Wait
-from jobs.core.states import JobState, Reason
 from jobs.engines import local_engine
 from jobs.engines.base import Engine
 from jobs.models import Attempt
-from jobs.reconciling import reconcile
+from jobs.reconciling import reconcile, ref_of
 from jobs.refusals import Refused
 from jobs.snapshots import Picture
 
@@ -62,7 +61,7 @@ class Cycle:
             self._engine.start(preparation.prepare(attempt))
         except (Refused, OSError) as error:
             log.warning("The attempt %s could not be launched: %s", attempt, error)
-            if self._engine.revoke(preparation.ref_of(attempt)):
+            if self._engine.revoke(ref_of(attempt)):
                 lifecycle.finish(attempt, endings.launch_failed(str(error)))
 
 

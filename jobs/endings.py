@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import json
+import os
 from typing import Any
 
+from django.conf import settings
 from django.utils.translation import gettext_lazy as _
 
+from jobs import rundir
+from jobs.core.completion import TAIL_BYTES, Exit, judge_completion
 from jobs.core.ending import Ending
+from jobs.core.llamafactory import trains
 from jobs.core.states import Outcome, Reason
+from jobs.engines.base import AttemptRef, Engine
 from jobs.models import Attempt
-from jobs.preparation import judge
+
+_LARGEST_STATE = (
+    64 * 1024 * 1024
+)  # bytes; a training's own history lies in it, and it is the job's file to write
 
 LOST_DETAILS = {
     Reason.NOT_CLAIMED: _("No supervisor took this attempt, so nothing of it ran."),
@@ -31,7 +41,7 @@ def launch_failed(detail: str) -> Ending:
     return Ending(outcome=Outcome.FAILED, reason=Reason.LAUNCH_FAILED, detail=detail)
 
 
-def exited(attempt: Attempt, record: dict[str, Any]) -> Ending:
+def exited(attempt: Attempt, record: dict[str, Any], engine: Engine) -> Ending:
     """The end that an exit record tells of."""
     if attempt.stop_for and record.get("stopped_by") == "control":
         return _as_told(attempt, record)
@@ -41,7 +51,34 @@ def exited(attempt: Attempt, record: dict[str, Any]) -> Ending:
         return _failed(Reason.LAUNCH_FAILED, str(record["launch_error"]), record)
     if record.get("oom_kill"):
         return _failed(Reason.HOST_OUT_OF_MEMORY, _("The machine ran out of main memory."), record)
-    return judge(attempt, record)
+    config = attempt.job.spec.get("llamafactory")
+    return judge_completion(
+        Exit(code=record.get("code"), signal=record.get("signal")),
+        trains=isinstance(config, dict) and trains(config),
+        trainer_state=_trainer_state(attempt.job_id),
+        log_tail=_log_tail(attempt, engine),
+        stopped=record.get("stopped_by") is not None,
+    )
+
+
+def _log_tail(attempt: Attempt, engine: Engine) -> str:
+    ref = AttemptRef(job_id=attempt.job_id, number=attempt.number)
+    size = engine.log_size(ref)
+    return engine.read_log(ref, max(0, size - TAIL_BYTES), TAIL_BYTES).decode(errors="replace")
+
+
+def _trainer_state(job_id: str) -> dict[str, Any] | None:
+    """What the training wrote about itself; None where there is nothing that can be read. Links are not followed:
+    the job may write there, and the service may read more than the job.
+    """
+    path = rundir.job_directory(settings.COOP_HOME, job_id) / "output" / "trainer_state.json"
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as file:
+            state = json.loads(file.read(_LARGEST_STATE))
+    except (OSError, ValueError, RecursionError):
+        return None
+    return state if isinstance(state, dict) else None
 
 
 def _as_told(attempt: Attempt, record: dict[str, Any] | None = None) -> Ending:

@@ -10,6 +10,7 @@ No process is started and nothing is decided here.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.db import IntegrityError, transaction
@@ -22,6 +23,20 @@ from jobs.core.ending import Ending, Sequel, sequel
 from jobs.core.plan import WaitCode
 from jobs.core.states import JobState, Outcome, Reason, may_move
 from jobs.models import Allocation, Attempt, Job, JobEvent, User
+
+
+_MOST_COLOURS = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Cause:
+    """What an event row says of a change: the verb, who, on which attempt, and why. No actor: the scheduler."""
+
+    kind: str
+    actor: User | None = None
+    attempt: Attempt | None = None
+    reason: str = ""
+    detail: str = ""
 
 
 class _Stale(Exception):
@@ -40,21 +55,31 @@ def submit(job: Job, actor: User, *, wait: WaitCode | None = None) -> None:
     job.submitted_at = job.state_since = now
     with transaction.atomic():
         job.save(force_insert=True)
-        _record(job, "submit", now, old="", actor=actor)
+        _record(job, _Cause(kind="submit", actor=actor), now, old="")
 
 
 def hold(job: Job, actor: User, *, by_admin: bool = False) -> bool:
     """Keep a queued job from starting until it is released."""
     code = WaitCode.HELD_BY_ADMIN if by_admin else WaitCode.HELD_BY_YOU
     return _move(
-        job, JobState.HELD, "hold", actor=actor, wait_code=code, wait_numbers={}, hold_by_admin=by_admin
+        job,
+        JobState.HELD,
+        _Cause(kind="hold", actor=actor),
+        wait_code=code,
+        wait_numbers={},
+        hold_by_admin=by_admin,
     )
 
 
 def release(job: Job, actor: User | None = None) -> bool:
     """Put a held job back into the queue, at its old place."""
     return _move(
-        job, JobState.QUEUED, "release", actor=actor, wait_code="", wait_numbers={}, hold_by_admin=False
+        job,
+        JobState.QUEUED,
+        _Cause(kind="release", actor=actor),
+        wait_code="",
+        wait_numbers={},
+        hold_by_admin=False,
     )
 
 
@@ -76,8 +101,9 @@ def mark_running(attempt: Attempt, *, started_at: datetime, containment: str) ->
     """The process of the attempt runs: its start record is on disk."""
     job = attempt.job
     first = {} if job.started_at else {"started_at": started_at}
+    cause = _Cause(kind="run", attempt=attempt)
     with transaction.atomic():
-        if not _move(job, JobState.RUNNING, "run", attempt=attempt, expected=JobState.STARTING, **first):
+        if not _move(job, JobState.RUNNING, cause, expected=JobState.STARTING, **first):
             return False
         attempt.started_at, attempt.containment = started_at, containment
         attempt.save(update_fields=["started_at", "containment"])
@@ -93,21 +119,24 @@ def adopt(attempt: Attempt, *, started_at: datetime, containment: str) -> None:
 
 def freeze(job: Job, actor: User | None) -> bool:
     """Stop a running job in memory; it keeps its bookings and its attempt."""
-    return _move(job, JobState.SUSPENDED, "freeze", actor=actor, expected=JobState.RUNNING)
+    cause = _Cause(kind="freeze", actor=actor)
+    return _move(job, JobState.SUSPENDED, cause, expected=JobState.RUNNING)
 
 
 def thaw(job: Job, actor: User | None) -> bool:
     """Let a frozen job go on."""
-    return _move(job, JobState.RUNNING, "thaw", actor=actor, expected=JobState.SUSPENDED)
+    cause = _Cause(kind="thaw", actor=actor)
+    return _move(job, JobState.RUNNING, cause, expected=JobState.SUSPENDED)
 
 
 def cancel(job: Job, actor: User) -> bool:
     """End a job for good: at once where nothing of it runs, else by way of STOPPING."""
     attempt = job.open_attempt
+    cause = _Cause(kind="cancel", actor=actor, attempt=attempt, reason=Reason.USER)
     if attempt is None:
-        return _end(job, JobState.CANCELLED, "cancel", Outcome.CANCELLED, Reason.USER, actor=actor)
+        return _end(job, JobState.CANCELLED, cause, Outcome.CANCELLED)
     with transaction.atomic():
-        if not _move(job, JobState.STOPPING, "cancel", actor=actor, attempt=attempt, reason=Reason.USER):
+        if not _move(job, JobState.STOPPING, cause):
             return False
         Attempt.objects.open().filter(pk=attempt.pk).update(stop_for=Outcome.CANCELLED)
     return True
@@ -133,13 +162,16 @@ def mark_stuck(attempt: Attempt, detail: str) -> bool:
     """Processes of the attempt cannot be ended: keep the bookings, and take its cards out of service."""
     now = timezone.now()
     with transaction.atomic():
-        changed = Attempt.objects.open().filter(pk=attempt.pk, stuck_since=None).update(stuck_since=now)
+        changed = (
+            Attempt.objects.open().filter(pk=attempt.pk, stuck_since=None).update(stuck_since=now)
+        )
         if not changed:
             return False
         Device.objects.filter(allocations__attempt=attempt, drained=False).update(
             drained=True, drain_reason=detail[:200]
         )
-        _record(attempt.job, "stuck", now, old=attempt.job.state, attempt=attempt, detail=detail)
+        cause = _Cause(kind="stuck", attempt=attempt, detail=detail)
+        _record(attempt.job, cause, now, old=attempt.job.state)
     return True
 
 
@@ -161,7 +193,7 @@ def reprioritise(job: Job, priority: int, actor: User) -> bool:
             return False
         data = {"old": job.priority, "new": priority}
         job.priority = priority
-        _record(job, "priority", now, old=job.state, actor=actor, data=data)
+        _record(job, _Cause(kind="priority", actor=actor), now, old=job.state, data=data)
     return True
 
 
@@ -170,7 +202,10 @@ def _start(
 ) -> Attempt:
     number = job.epoch + 1
     attempt = Attempt(job=job, number=number, node=node, created_at=now)
-    if not _move(job, JobState.STARTING, "start", epoch=number, not_before=None, wait_code=""):
+    fields = {"epoch": number, "not_before": None, "wait_code": "", "wait_numbers": {}}
+    if job.colour is None:
+        fields["colour"] = _free_colour([device for device, _memory in placements])
+    if not _move(job, JobState.STARTING, _Cause(kind="start"), **fields):
         raise _Stale
     attempt.save(force_insert=True)
     for device, memory in placements:
@@ -182,6 +217,15 @@ def _start(
         for device, memory in placements
     )
     return attempt
+
+
+def _free_colour(devices: Sequence[Device]) -> int:
+    """The lowest colour that no job on these cards has now."""
+    neighbours = Job.objects.filter(
+        attempts__ended_at=None, attempts__allocations__device__in=devices
+    )
+    taken = set(neighbours.exclude(colour=None).values_list("colour", flat=True)[:_MOST_COLOURS])
+    return next((slot for slot in range(_MOST_COLOURS) if slot not in taken), 0)
 
 
 def _book(device: Device, memory: int) -> None:
@@ -223,54 +267,28 @@ def _sequel(job: Job, ending: Ending) -> Sequel:
 
 
 def _follow(job: Job, attempt: Attempt, ending: Ending, following: Sequel, now: datetime) -> None:
-    if following.state in (JobState.QUEUED, JobState.SUSPENDED):
-        not_before = now + timedelta(seconds=following.backoff) if following.backoff else None
-        moved = _move(
-            job,
-            following.state,
-            "retry" if following.state is JobState.QUEUED else "suspend",
-            attempt=attempt,
-            reason=ending.reason,
-            detail=ending.detail,
-            not_before=not_before,
-        )
+    kind = {JobState.QUEUED: "retry", JobState.SUSPENDED: "suspend"}.get(following.state, "end")
+    cause = _Cause(kind=kind, attempt=attempt, reason=ending.reason, detail=ending.detail)
+    if kind == "end":
+        moved = _end(job, following.state, cause, ending.outcome, ending.exit_code)
     else:
-        moved = _end(
-            job,
-            following.state,
-            "end",
-            ending.outcome,
-            ending.reason,
-            attempt=attempt,
-            detail=ending.detail,
-            exit_code=ending.exit_code,
-        )
+        not_before = now + timedelta(seconds=following.backoff) if following.backoff else None
+        moved = _move(job, following.state, cause, not_before=not_before)
     if not moved:
         raise _Stale
 
 
 def _end(
-    job: Job,
-    state: JobState,
-    kind: str,
-    outcome: Outcome,
-    reason: Reason,
-    *,
-    actor: User | None = None,
-    attempt: Attempt | None = None,
-    detail: str = "",
-    exit_code: int | None = None,
+    job: Job, state: JobState, cause: _Cause, outcome: Outcome, exit_code: int | None = None
 ) -> bool:
     return _move(
         job,
         state,
-        kind,
-        actor=actor,
-        attempt=attempt,
-        reason=reason,
-        detail=detail,
+        cause,
         finished_at=timezone.now(),
         outcome=outcome,
+        reason=cause.reason,
+        detail=cause.detail,
         exit_code=exit_code,
         wait_code="",
         wait_numbers={},
@@ -280,13 +298,9 @@ def _end(
 def _move(
     job: Job,
     new: JobState,
-    kind: str,
+    cause: _Cause,
     *,
-    actor: User | None = None,
-    attempt: Attempt | None = None,
     expected: JobState | None = None,
-    reason: str = "",
-    detail: str = "",
     **fields: object,
 ) -> bool:
     """The guarded move itself. On success `job` shows the new values."""
@@ -294,8 +308,6 @@ def _move(
     if (expected is not None and old is not expected) or not may_move(old, new):
         return False
     now = timezone.now()
-    if fields.get("outcome"):
-        fields |= {"reason": reason, "detail": detail}
     fields |= {"state": new, "state_since": now}
     with transaction.atomic():
         guard = Job.objects.filter(pk=job.pk, state=old, epoch=job.epoch)
@@ -303,32 +315,28 @@ def _move(
             return False
         for name, value in fields.items():
             setattr(job, name, value)
-        _record(job, kind, now, old=old, actor=actor, attempt=attempt, reason=reason, detail=detail)
+        _record(job, cause, now, old=old)
     return True
 
 
 def _record(
     job: Job,
-    kind: str,
+    cause: _Cause,
     at: datetime,
     *,
     old: str,
-    actor: User | None = None,
-    attempt: Attempt | None = None,
-    reason: str = "",
-    detail: str = "",
     data: Mapping[str, object] | None = None,
 ) -> None:
     event = JobEvent.objects.create(
         job=job,
-        attempt=attempt,
+        attempt=cause.attempt,
         at=at,
-        actor=actor,
-        kind=kind,
+        actor=cause.actor,
+        kind=cause.kind,
         old_state=old,
         new_state=job.state,
-        reason=reason,
-        detail=detail,
+        reason=cause.reason,
+        detail=cause.detail,
         data=dict(data or {}),
     )
     transaction.on_commit(lambda: _announce(event))

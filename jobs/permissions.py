@@ -44,9 +44,7 @@ def projects_to_submit_to(user: User) -> list[Project]:
     """The projects that the user may hand jobs in to, by slug."""
     if user.is_superuser:
         return list(Project.objects.all())
-    return list(
-        Project.objects.filter(memberships__user=user, memberships__role__in=_SUBMITTERS)
-    )
+    return list(Project.objects.filter(memberships__user=user, memberships__role__in=_SUBMITTERS))
 
 
 def projects_visible_to(user: User) -> list[Project]:

@@ -13,7 +13,9 @@ DEFAULT_SLUG = "default"
 
 def default_project() -> Project:
     """The project `default`, made when first asked for."""
-    project, _created = Project.objects.get_or_create(slug=DEFAULT_SLUG, defaults={"name": "Default"})
+    project, _created = Project.objects.get_or_create(
+        slug=DEFAULT_SLUG, defaults={"name": "Default"}
+    )
     return project
 
 
@@ -40,6 +42,8 @@ def project_for(user: User, slug: str | None) -> Project:
         title=_("You cannot submit to this project"),
         detail=_("You cannot submit to the project “%(slug)s”. Open to you: %(allowed)s.")
         % {"slug": wanted, "allowed": ", ".join(sorted(allowed)) or _("none")},
-        hint=_("Name one of these as `project`, or ask a lead of the project to add you as a member."),
+        hint=_(
+            "Name one of these as `project`, or ask a lead of the project to add you as a member."
+        ),
         status=403,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Self
 
 from django.db import models
@@ -60,6 +61,11 @@ class AttemptQuerySet(models.QuerySet):
     def open(self) -> Self:
         """Those whose processes live, or are not yet known to be dead."""
         return self.filter(ended_at__isnull=True)
+
+    def worth_a_look(self, job_ids: Collection[str]) -> Self:
+        """Those of these jobs, and those whose processes must do something other than run."""
+        told = Q(job__state__in=(JobState.STOPPING, JobState.SUSPENDING, JobState.SUSPENDED))
+        return self.filter(told | Q(job_id__in=job_ids))
 
 
 class AllocationQuerySet(models.QuerySet):

@@ -71,7 +71,9 @@ def rows(viewer: User) -> list[QueueRow]:
     open_to_all = sitesettings.current().queue_is_open
     mine = {project.pk for project in permissions.projects_visible_to(viewer)}
     queued = [queue.jobs[job_id] for job_id in queue.order]
-    held = Job.objects.filter(state=JobState.HELD).in_queue_order().select_related("project", "owner")
+    held = (
+        Job.objects.filter(state=JobState.HELD).in_queue_order().select_related("project", "owner")
+    )
     return [_row(job, queue, job.project_id in mine, open_to_all) for job in [*queued, *held]]
 
 
@@ -132,7 +134,9 @@ def _compute() -> _Queue:
     picture = snapshots.take()
     plan = decide(picture.snapshot)
     order = tuple(view.id for view in in_order(picture.snapshot))
-    stalled = not next(life.fresh for life in heartbeats.lives() if life.name == heartbeats.DISPATCHER)
+    stalled = not next(
+        life.fresh for life in heartbeats.lives() if life.name == heartbeats.DISPATCHER
+    )
     reasons = {wait.job: _explained(wait.code, wait.numbers) for wait in plan.waits}
     if stalled:
         reasons = dict.fromkeys(order, _explained(WaitCode.SCHEDULER_STALLED, {}))

@@ -71,7 +71,9 @@ def as_dict(values: SiteSettings) -> dict[str, object]:
 
 def _checked(name: str, value: object) -> object:
     if name not in _CHECKS:
-        raise SettingRefused(f"There is no setting {name!r}. Allowed: {', '.join(sorted(_CHECKS))}.")
+        raise SettingRefused(
+            f"There is no setting {name!r}. Allowed: {', '.join(sorted(_CHECKS))}."
+        )
     test, allowed = _CHECKS[name]
     if not test(value):
         raise SettingRefused(f"{name} cannot be {value!r}. Allowed: {allowed}.")

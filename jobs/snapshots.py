@@ -1,4 +1,7 @@
-"""Database and latest readings -> the frozen `Snapshot` that one cycle decides from. Reads only, in a fixed number of queries."""
+"""Database and latest readings -> the frozen `Snapshot` that one cycle decides from.
+
+Reads only, in a fixed number of queries.
+"""
 
 from __future__ import annotations
 

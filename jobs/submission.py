@@ -126,7 +126,9 @@ def _with_named_config(spec: JobSpec, project: Project) -> JobSpec:
         raise SubmitRefused(
             code="config_missing",
             title=_("There is no such training config"),
-            detail=_("The project “%(project)s” has no training config “%(name)s”. It has: %(known)s.")
+            detail=_(
+                "The project “%(project)s” has no training config “%(name)s”. It has: %(known)s."
+            )
             % {
                 "project": project.slug,
                 "name": spec.llamafactory,
@@ -192,7 +194,9 @@ def _check_possible(
         code=wait.code.lower(),
         title=_("No card here can run this job"),
         detail=why,
-        hint=_("Ask for what a card here has, or submit with keep_impossible if the card is on its way."),
+        hint=_(
+            "Ask for what a card here has, or submit with keep_impossible if the card is on its way."
+        ),
         extra={"numbers": dict(wait.numbers)},
     )
 
@@ -220,7 +224,9 @@ def _repeat(prepared: Prepared, active: Job) -> Submission:
     raise SubmitRefused(
         code="task_id_in_use",
         title=_("This task_id is in use"),
-        detail=_("“%(job)s” of the project “%(project)s” is %(state)s, and its content differs from this one.")
+        detail=_(
+            "“%(job)s” of the project “%(project)s” is %(state)s, and its content differs from this one."
+        )
         % {"job": active, "project": prepared.project.slug, "state": active.state},
         hint=_("Choose another task_id, or cancel that job first."),
         status=409,

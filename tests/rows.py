@@ -91,7 +91,9 @@ def a_job(
     return job
 
 
-def a_started_job(task_id: str = "job-1", *, device: Device, **fields: object) -> tuple[Job, Attempt]:
+def a_started_job(
+    task_id: str = "job-1", *, device: Device, **fields: object
+) -> tuple[Job, Attempt]:
     """A job in STARTING with its attempt."""
     job = a_job(task_id, **fields)
     attempt = lifecycle.start(job, device.node, [(device, job.min_memory)])
@@ -99,9 +101,12 @@ def a_started_job(task_id: str = "job-1", *, device: Device, **fields: object) -
     return job, attempt
 
 
-def a_running_job(task_id: str = "job-1", *, device: Device, **fields: object) -> tuple[Job, Attempt]:
+def a_running_job(
+    task_id: str = "job-1", *, device: Device, **fields: object
+) -> tuple[Job, Attempt]:
     """A job in RUNNING with its attempt."""
     job, attempt = a_started_job(task_id, device=device, **fields)
     assert lifecycle.mark_running(attempt, started_at=timezone.now(), containment="tag")
-    assert job.refresh_from_db() is None and job.state == JobState.RUNNING
+    assert job.refresh_from_db() is None
+    assert job.state == JobState.RUNNING
     return job, attempt

@@ -94,6 +94,10 @@ class Engine(Protocol):
         """At most `limit` bytes of the output from `offset`; empty at its present end."""
         ...
 
+    def log_size(self, ref: AttemptRef) -> int:
+        """The offset of the output's present end."""
+        ...
+
     def pids(self, ref: AttemptRef) -> frozenset[int]:
         """The living processes of the attempt's whole tree, as the host numbers them."""
         ...

@@ -86,6 +86,13 @@ class LocalEngine:
         """Bytes of the output by offset; where the middle was dropped they are NUL (see `skip_dropped`)."""
         return logpump.read_log(self.log_path(ref), offset, limit)
 
+    def log_size(self, ref: AttemptRef) -> int:
+        """The offset of the log's present end; 0 without a log."""
+        try:
+            return self.log_path(ref).stat().st_size
+        except FileNotFoundError:
+            return 0
+
     def skip_dropped(self, ref: AttemptRef, offset: int) -> int:
         """The first offset from `offset` on whose bytes were kept; for readers of a whole log."""
         return logpump.skip_dropped(self.log_path(ref), offset)

@@ -32,9 +32,7 @@ class Job(models.Model):
     owner = models.ForeignKey("jobs.User", on_delete=models.PROTECT, related_name="jobs")
     task_id = models.CharField(max_length=64)
     run = models.PositiveIntegerField(default=1)
-    priority = models.PositiveSmallIntegerField(
-        choices=PriorityLabel, default=PriorityLabel.MEDIUM
-    )
+    priority = models.PositiveSmallIntegerField(choices=PriorityLabel, default=PriorityLabel.MEDIUM)
 
     # what was asked for; `spec` is the whole task in canonical form, the others are its parts that queries need
     spec = models.JSONField()
@@ -57,7 +55,9 @@ class Job(models.Model):
     not_before = models.DateTimeField(null=True, blank=True)  # back-off after a failed attempt
     started_at = models.DateTimeField(null=True, blank=True)  # of the first attempt
     finished_at = models.DateTimeField(null=True, blank=True)
-    epoch = models.PositiveIntegerField(default=0)  # number of the latest attempt: the fencing token
+    epoch = models.PositiveIntegerField(
+        default=0
+    )  # number of the latest attempt: the fencing token
     hold_by_admin = models.BooleanField(default=False)
     wait_code = models.CharField(max_length=24, blank=True)
     wait_numbers = models.JSONField(default=dict, blank=True)
@@ -122,7 +122,9 @@ class Attempt(models.Model):
     detail = models.TextField(blank=True)
     exit_code = models.IntegerField(null=True, blank=True)
     exit_signal = models.IntegerField(null=True, blank=True)
-    containment = models.CharField(max_length=200, blank=True)  # how its process tree is held together
+    containment = models.CharField(
+        max_length=200, blank=True
+    )  # how its process tree is held together
     stop_for = models.CharField(
         max_length=10, choices=OUTCOME_CHOICES, blank=True
     )  # the outcome that whoever told it to stop wants
@@ -144,9 +146,7 @@ class Attempt(models.Model):
             ),
         ]
         indexes: ClassVar = [
-            models.Index(
-                name="open_attempts", fields=["node"], condition=Q(ended_at__isnull=True)
-            )
+            models.Index(name="open_attempts", fields=["node"], condition=Q(ended_at__isnull=True))
         ]
 
     def __str__(self) -> str:

@@ -13,7 +13,9 @@ class SiteSetting(models.Model):
     name = models.CharField(primary_key=True, max_length=40)
     value = models.JSONField()
     changed_at = models.DateTimeField(auto_now=True)
-    changed_by = models.ForeignKey("jobs.User", on_delete=models.SET_NULL, null=True, related_name="+")
+    changed_by = models.ForeignKey(
+        "jobs.User", on_delete=models.SET_NULL, null=True, related_name="+"
+    )
 
     def __str__(self) -> str:
         return f"{self.name} = {self.value}"
@@ -48,7 +50,9 @@ class IdempotentAnswer(models.Model):
 
     user = models.ForeignKey("jobs.User", on_delete=models.CASCADE, related_name="+")
     key = models.CharField(max_length=255)
-    fingerprint = models.CharField(max_length=64)  # of the request; another one under the same key is an error
+    fingerprint = models.CharField(
+        max_length=64
+    )  # of the request; another one under the same key is an error
     status = models.PositiveSmallIntegerField()
     body = models.JSONField()
     created_at = models.DateTimeField(auto_now_add=True)

@@ -75,7 +75,9 @@ def test_a_member_controls_own_jobs_only_and_a_lead_controls_all() -> None:
     job = a_job(owner=a_user("owner"))
     assert refusal(actions.cancel, job, a_user("other")).status == 403
     assert refusal(actions.cancel, job, a_user("viewer", role=Membership.Role.VIEWER)).status == 403
-    assert actions.cancel(job, a_user("lead", role=Membership.Role.LEAD)).state == JobState.CANCELLED
+    assert (
+        actions.cancel(job, a_user("lead", role=Membership.Role.LEAD)).state == JobState.CANCELLED
+    )
 
 
 def test_what_an_admin_holds_only_an_admin_releases() -> None:

@@ -27,7 +27,8 @@ def identity_of(pid: int, ticks: str) -> str:
 
 def test_the_first_one_holds_the_lease_and_renews_it() -> None:
     first = LeaseHolder("dispatcher", seconds=60)
-    assert first.hold() and first.hold()
+    assert first.hold()
+    assert first.hold()
     assert Lease.objects.get().generation == 1
 
 

@@ -139,7 +139,8 @@ def test_a_crash_is_final_unless_the_task_asks_for_another_try() -> None:
     lifecycle.finish(attempt, CRASHED)
     job.refresh_from_db()
     assert job.state == JobState.QUEUED
-    assert job.not_before is not None and job.not_before > timezone.now()
+    assert job.not_before is not None
+    assert job.not_before > timezone.now()
 
 
 def test_cancelling_a_queued_job_ends_it_at_once() -> None:
@@ -170,7 +171,11 @@ def test_a_frozen_job_keeps_its_attempt_and_its_booking() -> None:
     job, attempt = a_running_job(device=device)
     assert lifecycle.freeze(job, a_user())
     attempt.refresh_from_db()
-    assert (job.state, attempt.ended_at, booked(device)) == (JobState.SUSPENDED, None, job.min_memory)
+    assert (job.state, attempt.ended_at, booked(device)) == (
+        JobState.SUSPENDED,
+        None,
+        job.min_memory,
+    )
     assert lifecycle.thaw(job, a_user())
     assert job.state == JobState.RUNNING
 

@@ -35,7 +35,9 @@ def test_what_is_not_named_does_not_change() -> None:
         ("threshold", 0.8, "memory_threshold"),
     ],
 )
-def test_a_wrong_value_is_refused_with_what_is_allowed(name: str, value: object, allowed: str) -> None:
+def test_a_wrong_value_is_refused_with_what_is_allowed(
+    name: str, value: object, allowed: str
+) -> None:
     with pytest.raises(SettingRefused, match=allowed):
         sitesettings.change({name: value}, None)
 

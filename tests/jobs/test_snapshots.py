@@ -69,7 +69,9 @@ def test_a_project_shows_its_quota_and_what_it_holds() -> None:
     assert (project.cards, project.memory, project.running) == (1, 14 * GIB, 1)
 
 
-def test_the_number_of_queries_does_not_grow_with_the_queue(django_assert_num_queries: object) -> None:
+def test_the_number_of_queries_does_not_grow_with_the_queue(
+    django_assert_num_queries: object,
+) -> None:
     device = a_device()
     for number in range(12):
         a_job(f"job-{number}")

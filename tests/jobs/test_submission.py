@@ -39,7 +39,12 @@ def test_the_articles_task_file_becomes_a_queued_job() -> None:
     done = submit(ARTICLE, a_user())
     job = Job.objects.get(pk=done.job.pk)
     assert done.created
-    assert (job.task_id, job.run, job.priority, job.state) == ("finetune_qwen_001", 1, 2, JobState.QUEUED)
+    assert (job.task_id, job.run, job.priority, job.state) == (
+        "finetune_qwen_001",
+        1,
+        2,
+        JobState.QUEUED,
+    )
     assert (job.min_memory, job.gpu_type, job.project.slug) == (16 * GIB, "A100", "default")
 
 
@@ -102,7 +107,8 @@ def test_more_memory_than_any_card_has_is_refused_with_the_largest_card_named() 
     a_device(name="NVIDIA A100-SXM4-80GB")
     no = refusal("task_id: a\nresources: {min_memory: 600G}\ncommand: true\n")
     assert no.code == "never_fits"
-    assert "600 GiB" in no.detail and "A100" in no.detail
+    assert "600 GiB" in no.detail
+    assert "A100" in no.detail
 
 
 def test_an_impossible_job_is_kept_when_the_submitter_insists() -> None:

@@ -63,7 +63,7 @@ class StopSignal:
         self.asked = False
         signal.signal(signal.SIGTERM, self._ask)
 
-    def _ask(self, number: int, frame: object) -> None:
+    def _ask(self, _number: int, _frame: object) -> None:
         self.asked = True
 
 

@@ -24,7 +24,6 @@ from jobs.core.plan import WaitCode
 from jobs.core.states import JobState, Outcome, Reason, may_move
 from jobs.models import Allocation, Attempt, Job, JobEvent, User
 
-
 _MOST_COLOURS = 64
 
 

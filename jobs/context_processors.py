@@ -1,0 +1,74 @@
+"""What every page shows: the theme, and what one should know about this site."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpRequest
+from django.utils.functional import SimpleLazyObject
+from django.utils.translation import gettext as _
+
+from gpus.models import Node
+from jobs.models import User
+
+THEME_COOKIE = "theme"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Notice:
+    """One line under the header."""
+
+    text: str
+    icon: str = "info"
+    grave: bool = False
+
+
+def site(request: HttpRequest) -> dict[str, Any]:
+    """The reader's theme, and the site's notices for those who are signed in."""
+    return {
+        "theme": _theme(request),
+        "site_notices": SimpleLazyObject(lambda: _notices(request)),
+    }
+
+
+def _theme(request: HttpRequest) -> str:
+    user = getattr(request, "user", None)
+    chosen = user.theme if isinstance(user, User) else request.COOKIES.get(THEME_COOKIE, "")
+    return chosen if chosen in User.Theme.values else User.Theme.SYSTEM
+
+
+def _notices(request: HttpRequest) -> list[Notice]:
+    user = getattr(request, "user", None)
+    if user is None or not user.is_authenticated:
+        return []
+    notices = []
+    if Node.objects.filter(source="simulated").exists():
+        notices.append(Notice(text=_simulated_words()))
+    if not isolates_jobs() and _has_several_accounts():
+        words = _(
+            "Isolation level L0: people who can submit jobs here can read each other's files."
+        )
+        notices.append(Notice(text=words, icon="warning", grave=True))
+    return notices
+
+
+def _simulated_words() -> str:
+    if settings.COOP_GPUS.startswith("simulated"):
+        return _(
+            "Simulated cards, as COOP_GPUS asks for. Jobs run for real, on the CPU; the memory shown is made up."
+        )
+    return _(
+        "Simulated cards: this machine has no NVIDIA driver. Jobs run for real, on the CPU; the memory shown is made up."
+    )
+
+
+def isolates_jobs() -> bool:
+    """Whether jobs run as another account than the service (level L1), which takes a service started as root."""
+    return os.geteuid() == 0
+
+
+def _has_several_accounts() -> bool:
+    return User.objects.filter(is_active=True, is_service=False)[:2].count() > 1

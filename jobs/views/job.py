@@ -1,0 +1,112 @@
+"""The page of one job, its live part, and the buttons on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from django.contrib import messages
+from django.db.models import Prefetch
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_POST, require_safe
+
+from jobs import actions, queue
+from jobs.core.states import JobState
+from jobs.models import Allocation, Job, User
+from jobs.refusals import Refused
+from jobs.views import story
+from jobs.views.deeds import deeds_for, held_words
+from jobs.views.joblog import last_lines
+from jobs.views.signedin import job_for, viewer_of
+from jobs.views.tasktext import task_text
+
+_BAD_ENDINGS = frozenset({"failed", "lost"})
+
+
+@require_safe
+@never_cache
+def job_page(request: HttpRequest, job_id: str) -> HttpResponse:
+    """Everything about one job."""
+    job = job_for(request, job_id)
+    context = _live(job, viewer_of(request)) | {
+        "spec": task_text(job.spec),
+        "datasets": job.datasets.all(),
+        "has_charts": job.epoch > 0,
+    }
+    return render(request, "jobs/job.html", context)
+
+
+@require_safe
+@never_cache
+def job_part(request: HttpRequest, job_id: str) -> HttpResponse:
+    """What changes with the job's state: head, reasons, progress, time line, attempts."""
+    job = job_for(request, job_id)
+    return render(request, "jobs/_live.html", _live(job, viewer_of(request)) | {"swap_aside": True})
+
+
+@require_POST
+def pause(request: HttpRequest, job_id: str) -> HttpResponse:
+    """Hold a queued job; with `keep_memory`, freeze a running one."""
+    keep = request.POST.get("keep_memory") == "yes"
+    return _do(request, job_id, lambda job, user: actions.pause(job, user, keep_memory=keep))
+
+
+@require_POST
+def resume(request: HttpRequest, job_id: str) -> HttpResponse:
+    """Release a held job, or let a suspended one go on."""
+    return _do(request, job_id, actions.resume)
+
+
+@require_POST
+def cancel(request: HttpRequest, job_id: str) -> HttpResponse:
+    """End a job for good."""
+    return _do(request, job_id, actions.cancel)
+
+
+def _do(request: HttpRequest, job_id: str, deed: Callable[[Job, User], Job]) -> HttpResponse:
+    job, viewer, refusal = job_for(request, job_id), viewer_of(request), None
+    try:
+        job = deed(job, viewer)
+    except Refused as refused:
+        refusal = refused
+    queue.forget()
+    if request.headers.get("HX-Request"):
+        context = _live(job, viewer) | {"swap_aside": True, "refusal": refusal}
+        return render(
+            request, "jobs/_live.html", context, status=refusal.status if refusal else 200
+        )
+    if refusal:
+        messages.error(request, f"{refusal.detail} {refusal.hint}")
+    return redirect("job", job.pk)
+
+
+def _live(job: Job, viewer: User) -> dict[str, Any]:
+    attempts = list(job.attempts.select_related("node").prefetch_related(_bookings()))
+    events = list(job.events.select_related("actor", "attempt"))
+    failed = _failed_attempt(job, attempts)
+    return {
+        "job": job,
+        "state": JobState(job.state),
+        "deeds": deeds_for(job, viewer),
+        "held": held_words(job) if any(each.ended_at is None for each in attempts) else "",
+        "position": queue.position(job),
+        "why": queue.why_waiting(job, with_verdicts=True),
+        "steps": story.steps(events),
+        "runs": story.runs(attempts),
+        "failure": failed,
+        "failure_lines": last_lines(job, failed.number) if failed else [],
+    }
+
+
+def _failed_attempt(job: Job, attempts: list[Any]) -> Any:
+    """The attempt whose bad end the page explains: the last one, unless the job went on well."""
+    if job.state == JobState.SUCCEEDED:
+        return None
+    ended = [each for each in attempts if each.ended_at is not None]
+    return ended[-1] if ended and ended[-1].outcome in _BAD_ENDINGS else None
+
+
+def _bookings() -> Prefetch:
+    return Prefetch("allocations", queryset=Allocation.objects.select_related("device"))

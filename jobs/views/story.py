@@ -1,0 +1,118 @@
+"""What happened to a job, told from its event rows: states with their spans, and notes in between."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from django.utils.functional import Promise
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from jobs.core.states import TERMINAL
+from jobs.models import Attempt, JobEvent
+from jobs.views.words import STATES, Look, reason_words
+
+_KINDS: dict[str, str | Promise] = {
+    "submit": gettext_lazy("submitted"),
+    "hold": gettext_lazy("held"),
+    "release": gettext_lazy("released into the queue"),
+    "start": gettext_lazy("starting"),
+    "run": gettext_lazy("running"),
+    "freeze": gettext_lazy("paused, memory kept"),
+    "thaw": gettext_lazy("goes on"),
+    "cancel": gettext_lazy("told to end"),
+    "retry": gettext_lazy("back to the queue"),
+    "suspend": gettext_lazy("suspended"),
+    "priority": gettext_lazy("priority changed"),
+    "stuck": gettext_lazy("processes cannot be ended"),
+}
+
+
+@dataclass(kw_only=True)
+class Step:
+    """One stay in one state, with what was noted when it began."""
+
+    look: Look
+    words: str
+    at: datetime
+    until: datetime | None  # None: it lasts
+    notes: list[str] = field(default_factory=list)
+    ends_here: bool = False
+
+    @property
+    def seconds(self) -> float | None:
+        """How long it lasted; None while it lasts, and for an end."""
+        return None if self.until is None else (self.until - self.at).total_seconds()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One attempt with its cards and its length."""
+
+    attempt: Attempt
+    cards: str
+    peak: int | None  # bytes, the most on one card
+    seconds: float | None
+
+
+def steps(events: Sequence[JobEvent]) -> list[Step]:
+    """The time line, oldest first."""
+    told: list[Step] = []
+    for event in events:
+        if told and event.old_state == event.new_state:
+            told[-1].notes.append(f"{_kind(event)}: {_note(event)}".rstrip(": "))
+            continue
+        if told:
+            told[-1].until = event.at
+        told.append(_step(event))
+    return told
+
+
+def runs(attempts: Iterable[Attempt]) -> list[Run]:
+    """The attempts, newest first; their allocations must have been fetched."""
+    return [_run(attempt) for attempt in sorted(attempts, key=lambda each: -each.number)]
+
+
+def _step(event: JobEvent) -> Step:
+    ended = event.new_state in TERMINAL
+    words = str(STATES[event.new_state].word) if ended else _kind(event)
+    note = _note(event)
+    return Step(
+        look=STATES[event.new_state],
+        words=words,
+        at=event.at,
+        until=None,
+        notes=[note] if note else [],
+        ends_here=ended,
+    )
+
+
+def _kind(event: JobEvent) -> str:
+    return str(_KINDS.get(event.kind, STATES[event.new_state].word))
+
+
+def _note(event: JobEvent) -> str:
+    parts = [
+        _("by %(name)s") % {"name": event.actor.username} if event.actor else "",
+        _("attempt %(number)s") % {"number": event.attempt.number}
+        if event.attempt and event.kind == "start"
+        else "",
+        event.detail or (reason_words(event.reason) if event.reason else ""),
+    ]
+    return " · ".join(part for part in parts if part)
+
+
+def _run(attempt: Attempt) -> Run:
+    bookings = list(attempt.allocations.all())
+    peaks = [each.peak for each in bookings if each.peak is not None]
+    ended = attempt.ended_at
+    return Run(
+        attempt=attempt,
+        cards=", ".join(f"gpu{each.device.index}" for each in bookings),
+        peak=max(peaks, default=None),
+        seconds=(ended - (attempt.started_at or attempt.created_at)).total_seconds()
+        if ended
+        else None,
+    )

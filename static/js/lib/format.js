@@ -1,0 +1,35 @@
+// Numbers for people, as jobs/core/units.py writes them on the server.
+
+const GIB = 2 ** 30;
+
+export function gib(bytes) {
+  if (bytes == null) return "–";
+  return (bytes / GIB).toFixed(1).replace(/\.0$/, "");
+}
+
+export function percent(share) {
+  return share == null ? "–" : `${Math.round(share * 100)} %`;
+}
+
+export function duration(seconds) {
+  const whole = Math.round(seconds);
+  const pad = (number) => String(number).padStart(2, "0");
+  for (const [unit, name, below, belowName] of [
+    [86400, "d", 3600, "h"],
+    [3600, "h", 60, "m"],
+    [60, "m", 1, "s"],
+  ]) {
+    if (whole >= unit) {
+      const rest = Math.floor((whole % unit) / below);
+      if (!rest) return `${Math.floor(whole / unit)}${name}`;
+      return `${Math.floor(whole / unit)}${name}${belowName === "h" ? rest : pad(rest)}${belowName}`;
+    }
+  }
+  return `${whole}s`;
+}
+
+export function clockTime(date) {
+  const two = (number) => String(number).padStart(2, "0");
+  const day = `${date.getFullYear()}-${two(date.getMonth() + 1)}-${two(date.getDate())}`;
+  return `${day} ${two(date.getHours())}:${two(date.getMinutes())}`;
+}

@@ -5,6 +5,7 @@ Units are binary: `16G` is 16 GiB. An unknown or missing unit is refused, never 
 
 from __future__ import annotations
 
+import math
 import re
 from decimal import Decimal
 
@@ -60,7 +61,7 @@ def parse_size(text: str) -> int:
     factor = _SIZE_UNITS.get(unit.upper())
     if factor is None:
         raise UnitError(f"the size {shortened(text)} has the unknown unit {unit!r}", _SIZE_HELP)
-    size = -int(-Decimal(number) * factor // 1)
+    size = math.ceil(Decimal(number) * factor)
     if size > LARGEST_SIZE:
         raise UnitError(f"the size {shortened(text)} is too large", "allowed is at most 1024T")
     return size

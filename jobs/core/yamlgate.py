@@ -252,7 +252,7 @@ _SYNTAX_HINTS = (
     ),
     ("expected <block end>", "lines of one level must be indented alike: check the indentation"),
     ("while scanning a quoted scalar", "close the quotes"),
-    ("did not find expected", "close the brackets or quotes"),
+    ("expected ',' or", "close the brackets, and put a comma between values"),
     (
         "special characters are not allowed",
         "allowed are printable characters, tabs and line ends: leave it out",

@@ -31,7 +31,7 @@ def card(
     node: str = "node-a",
     **fields: Any,
 ) -> DeviceView:
-    """A card with 2 GiB of safety. What is measured free is what bookings and strangers leave, unless said otherwise."""
+    """A card with 2 GiB of safety; what bookings and strangers leave is measured free, unless said otherwise."""
     whole, strange, ours = size(total), size(foreign), size(booked)
     rest = whole - strange - ours
     fields = {"safety": 2 * GIB, "holders": 1 if ours else 0} | fields

@@ -190,23 +190,31 @@ def test_a_field_left_empty_counts_as_not_given():
         ),
         (
             "task_id: a",
-            "command: neither command nor llamafactory is given; exactly one of them is needed: "
-            "write for example command: python train.py.",
+            (
+                "command: neither command nor llamafactory is given; exactly one of them is needed: "
+                "write for example command: python train.py."
+            ),
         ),
         (
             task("llamafactory: my_config"),
-            "line 5, llamafactory: both command and llamafactory are given; allowed is exactly one of them: "
-            "leave one out.",
+            (
+                "line 5, llamafactory: both command and llamafactory are given; allowed is exactly one of them: "
+                "leave one out."
+            ),
         ),
         (
             "task_id: a\ncommand: ls\nresources:\n  gpus: 1",
-            "line 3, resources.min_memory: no min_memory is given; a command's need cannot be guessed: "
-            "write for example min_memory: 16G below resources.",
+            (
+                "line 3, resources.min_memory: no min_memory is given; a command's need cannot be guessed: "
+                "write for example min_memory: 16G below resources."
+            ),
         ),
         (
             "task_id: a\nllamafactory: x\nlauncher: torchrun",
-            "line 3, launcher: launcher is given together with llamafactory; LLaMA-Factory starts its own "
-            "workers: leave launcher out.",
+            (
+                "line 3, launcher: launcher is given together with llamafactory; LLaMA-Factory starts its own "
+                "workers: leave launcher out."
+            ),
         ),
         (
             task("priorty: high"),
@@ -214,8 +222,10 @@ def test_a_field_left_empty_counts_as_not_given():
         ),
         (
             task("  gpu_tpye: A100"),
-            "line 5, resources.gpu_tpye: 'gpu_tpye' is no field of resources; did you mean gpu_type? "
-            "Otherwise leave it out.",
+            (
+                "line 5, resources.gpu_tpye: 'gpu_tpye' is no field of resources; did you mean gpu_type? "
+                "Otherwise leave it out."
+            ),
         ),
         (
             task("gpus: 2"),
@@ -223,13 +233,17 @@ def test_a_field_left_empty_counts_as_not_given():
         ),
         (
             task("  priority: high"),
-            "line 5, resources.priority: 'priority' is no field of resources; it belongs in the first column, "
-            "outside resources.",
+            (
+                "line 5, resources.priority: 'priority' is no field of resources; it belongs in the first column, "
+                "outside resources."
+            ),
         ),
         (
             task("  zzz: 1"),
-            "line 5, resources.zzz: 'zzz' is no field of resources; allowed are min_memory, gpu_type, gpus, "
-            "nodes, exclusive.",
+            (
+                "line 5, resources.zzz: 'zzz' is no field of resources; allowed are min_memory, gpu_type, gpus, "
+                "nodes, exclusive."
+            ),
         ),
         (
             task("priority: urgent"),
@@ -237,8 +251,10 @@ def test_a_field_left_empty_counts_as_not_given():
         ),
         (
             "task_id: a\ncommand: ls\nresources: {min_memory: 16}",
-            "line 3, resources.min_memory: the size '16' has no unit; allowed are M, G and T, which mean "
-            "MiB, GiB and TiB: write for example 16G.",
+            (
+                "line 3, resources.min_memory: the size '16' has no unit; allowed are M, G and T, which mean "
+                "MiB, GiB and TiB: write for example 16G."
+            ),
         ),
         (
             task("retry_on: [lost, never]"),
@@ -250,8 +266,10 @@ def test_a_field_left_empty_counts_as_not_given():
         ),
         (
             task("env: {CUDA_VISIBLE_DEVICES: 0}"),
-            "line 5, env.CUDA_VISIBLE_DEVICES: the variable 'CUDA_VISIBLE_DEVICES' is reserved; the names of the "
-            "cards and of this service are set when the job starts: leave it out.",
+            (
+                "line 5, env.CUDA_VISIBLE_DEVICES: the variable 'CUDA_VISIBLE_DEVICES' is reserved; the names of the "
+                "cards and of this service are set when the job starts: leave it out."
+            ),
         ),
     ],
 )

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -122,10 +124,8 @@ def test_two_sizes_that_differ_never_read_the_same(one, other):
     assert (texts[0] == texts[1]) is (one == other)
 
 
-@given(st.text(max_size=30))
+@given(st.text("0123456789.smhdGMTiB -e", max_size=12) | st.text(max_size=30))
 def test_no_text_raises_anything_but_a_unit_error(text):
     for parse in (parse_size, parse_duration):
-        try:
+        with contextlib.suppress(UnitError):
             assert parse(text) >= 0
-        except UnitError as error:
-            assert error.hint

@@ -38,7 +38,7 @@ lock:  ## pin all versions anew (needs the package index)
 
 docs:  ## write the generated pages anew
 	@scripts/setup.sh dev
-	@.venv/bin/python scripts/write_lifecycle.py
+	@.venv/bin/python scripts/write_docs.py
 
 bench: bench-latency  ## all measurements
 

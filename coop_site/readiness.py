@@ -17,7 +17,7 @@ def why_not_ready(url: str) -> str | None:
         answer = connection.getresponse()
         text = answer.read(2000).decode("utf-8", "replace").strip()
     except (OSError, http.client.HTTPException) as error:
-        return f"the web service does not answer yet ({error or type(error).__name__})"
+        return f"the web service does not answer yet ({error!r})"
     finally:
         connection.close()
     return None if answer.status == 200 else text or f"/readyz answered {answer.status}"

@@ -1,0 +1,106 @@
+"""Writes the generated parts of the pages in docs/ from the sources; with --check, says which are stale."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from collections.abc import Callable, Iterator
+from enum import Enum
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from jobs.core.states import TERMINAL, TRANSITIONS, JobState, Outcome, Reason  # noqa: E402 - path set above
+
+BEGIN, END = "<!-- generated: make docs -->", "<!-- end of the generated part -->"
+_COMMENT = re.compile(r'^    (?P<name>[A-Z_]+) = "[^"]*"(?:  # (?P<meaning>.*))?$', re.MULTILINE)
+
+
+def main() -> int:
+    """Write the pages, or with --check compare them; 1 where one is stale."""
+    stale = []
+    for name, part in GENERATED.items():
+        page = (ROOT / name).read_text(encoding="utf-8")
+        current = with_generated_part(page, part())
+        if page != current:
+            stale.append(name)
+        if "--check" not in sys.argv:
+            (ROOT / name).write_text(current, encoding="utf-8")
+    if stale and "--check" in sys.argv:
+        print(f"Stale: {', '.join(stale)}. Run `make docs` and commit.", file=sys.stderr)
+        return 1
+    return 0
+
+
+def with_generated_part(page: str, part: Iterator[str]) -> str:
+    """The page with everything between the two marks written anew."""
+    before, _, rest = page.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    lines = "\n".join(part).strip("\n")
+    return f"{before}{BEGIN}\n\n{lines}\n\n{END}{after}"
+
+
+def lifecycle() -> Iterator[str]:
+    """The diagram and the tables of jobs/core/states.py."""
+    yield from ("```mermaid", "stateDiagram-v2", "    [*] --> QUEUED", "    [*] --> HELD")
+    for old in JobState:
+        yield from (f"    {old} --> {new}" for new in JobState if new in TRANSITIONS[old])
+    yield from (f"    {state} --> [*]" for state in JobState if state in TERMINAL)
+    yield from ("```", "", "| state | meaning | may become |", "|---|---|---|")
+    yield from (f"| {s} | {_meaning(s)} | {_following(s)} |" for s in JobState)
+    outcomes = ", ".join(f"`{outcome.value}`" for outcome in Outcome)
+    yield from ("", f"How an attempt ended: {outcomes}.", "", "| reason | meaning |", "|---|---|")
+    yield from (f"| `{reason.value}` | {_meaning(reason)} |" for reason in Reason)
+
+
+def files() -> Iterator[str]:
+    """Every module with the first sentence of its docstring."""
+    for folder in _folders():
+        yield from (f"### `{folder}/`", "", "| file | what it is |", "|---|---|")
+        for path in sorted((ROOT / folder).glob("*.py")):
+            if sentence := _first_sentence(path):
+                yield f"| [`{path.name}`](../{path.relative_to(ROOT).as_posix()}) | {sentence} |"
+        yield ""
+
+
+def _folders() -> Iterator[str]:
+    """Every folder of our packages that has a module to show, from the top layer down."""
+    for package in ("llama_factory", "coop_site", "jobs", "gpus"):
+        for init in sorted((ROOT / package).rglob("__init__.py")):
+            if any(map(_first_sentence, init.parent.glob("*.py"))):
+                yield init.parent.relative_to(ROOT).as_posix()
+
+
+def _first_sentence(path: Path) -> str:
+    docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    if "migrations" in path.parts:
+        return ""
+    paragraph = " ".join(docstring.partition("\n\n")[0].split())
+    return paragraph.replace("|", "\\|")
+
+
+def _following(state: JobState) -> str:
+    return (
+        ", ".join(new for new in JobState if new in TRANSITIONS[state]) or "nothing: it has ended"
+    )
+
+
+def _meaning(member: Enum) -> str:
+    """The comment behind the member, which is where its meaning is written once."""
+    source = (ROOT / "jobs" / "core" / "states.py").read_text(encoding="utf-8")
+    of_class = source.partition(f"class {type(member).__name__}")[2]
+    for found in _COMMENT.finditer(of_class):
+        if found["name"] == member.name and found["meaning"]:
+            return found["meaning"]
+    return member.name.lower().replace("_", " ").replace("gpu", "GPU")
+
+
+GENERATED: dict[str, Callable[[], Iterator[str]]] = {
+    "docs/lifecycle.md": lifecycle,
+    "docs/map.md": files,
+}
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -37,10 +37,11 @@ def run_command(spec: dict[str, Any], lines: Lines) -> NoReturn:
     try:
         _detach(lines.output)
         _close_everything_but(lines.go, lines.report)
-        _become_user(spec)
-        _enter(spec["cwd"])
-        kernel.set_parent_death_signal(signal.SIGKILL)  # last: changing the user forgets it
+        problem = _problem_of_settling(spec)
+        kernel.set_parent_death_signal(signal.SIGKILL)  # only now: changing the user forgets it
         if _released(lines.go):
+            if problem is not None:
+                raise problem  # not before the start record is written, which is about this process
             crash_point("child.before_exec")
             _execute(spec)
     except OSError as error:
@@ -107,6 +108,15 @@ def _close_everything_but(*kept: int) -> None:
         if descriptor > 2 and descriptor not in kept:
             with contextlib.suppress(OSError):  # the scan's own one is closed already
                 os.close(descriptor)
+
+
+def _problem_of_settling(spec: dict[str, Any]) -> OSError | None:
+    try:
+        _become_user(spec)
+        _enter(spec["cwd"])
+    except OSError as error:
+        return error
+    return None
 
 
 def _become_user(spec: dict[str, Any]) -> None:

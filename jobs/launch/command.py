@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import Any, NamedTuple
 
@@ -49,7 +50,8 @@ class Command:
 
     def release(self) -> None:
         """Let the child execute the command. The pipe stays open: its end would say that we died."""
-        os.write(self._go, b"g")
+        with contextlib.suppress(BrokenPipeError):  # it has ended already, and its report says why
+            os.write(self._go, b"g")
 
     def abandon(self) -> None:
         """End a child that was not released, and wait for it."""

@@ -40,9 +40,9 @@ class Observation(NamedTuple):  # not a dataclass: importing those doubles the c
     * `revoked`: the reconciler won the claim; nothing was or will be executed.
     * `alive`: a supervisor holds the lock. `started` is None until the command is about to run.
     * `exited`: the tree is empty and `exit` says how it ended.
-    * `dead`: the supervisor died without an exit record; its tree has to be reaped.
+    * `dead`: the supervisor died without an exit record; its tree has to be reaped, again if that failed.
     * `rebooted`: the machine was restarted since; no process of it can live.
-    * `unkillable`: processes refuse to die, or a record is damaged: keep what is booked.
+    * `unkillable`: a supervisor tries in vain to end its tree, or a record is damaged: keep what is booked.
     """
 
     kind: str
@@ -221,9 +221,9 @@ def _kind_of_claimed(directory: StrPath, won: Record) -> str:
         # Looked at again under the lock: the supervisor may have finished between the two looks.
         if _has(directory, EXIT):
             return "exited"
-        if _has(directory, STUCK):
-            return "unkillable"
-        return "dead" if free else "alive"
+        if free:
+            return "dead"
+        return "unkillable" if _has(directory, STUCK) else "alive"
 
 
 def _has(directory: StrPath, name: str) -> bool:

@@ -164,7 +164,7 @@ class _Supervision:
         record = {
             "code": ended.code,
             "signal": ended.signal,
-            "error": ended.error,
+            "launch_error": ended.error,
             "at": time.time(),
             "tree_empty": True,
             "stopped_by": stopped_by,

@@ -169,7 +169,9 @@ class _Launcher:
 
 
 def _end_all(directory: Path, container: containment.Container) -> bool:
-    deadline = time.monotonic() + _REAP_WAIT_S
+    # Who waited in vain once waits no more: the dispatcher asks again in its next cycle.
+    waited = (directory / rundir.STUCK).exists()
+    deadline = time.monotonic() + (0 if waited else _REAP_WAIT_S)
     while True:
         container.kill()
         if container.empty():

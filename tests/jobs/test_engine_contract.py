@@ -144,6 +144,21 @@ def test_a_frozen_tree_of_a_killed_supervisor_is_reaped(site, containment, mark)
     assert site.processes(mark) == frozenset()
 
 
+@pytest.mark.parametrize("kind", [kind for kind in possible_containments() if kind != "pidns"])
+def test_a_tree_that_cannot_be_ended_is_not_reported_as_reaped(site, kind, monkeypatch, mark):
+    ref = site.start_running(f"setsid sleep {mark} & wait", containment=kind)
+    wait_until(lambda: site.processes(mark), what="its child")
+    with monkeypatch.context() as undying:
+        undying.setattr("jobs.launch.cgroup.Cgroup.kill", lambda container: None)
+        undying.setattr("jobs.launch.trees.Tag.kill", lambda container: None)
+        undying.setattr("jobs.engines.local._REAP_WAIT_S", 0.1)
+        site.kill_supervisor(ref)
+        assert not site.engine.reap(ref)
+        assert site.processes(mark), "and so it is still there"
+    assert wait_until(lambda: site.engine.reap(ref), what="an empty tree")
+    assert site.processes(mark) == frozenset()
+
+
 def test_nothing_is_reaped_while_the_supervisor_lives(site, containment):
     ref = site.start_running("sleep 60", containment=containment)
     assert not site.engine.reap(ref)
@@ -223,19 +238,19 @@ def test_an_unknown_command_ends_with_a_sentence(site, containment):
     ref = site.start("", argv=("no-such-program",), containment=containment)
     seen = site.end_of(ref)
     assert seen.exit["code"] == 127
-    assert f"'no-such-program' was not found in PATH={PATH}" in seen.exit["error"]
-    assert seen.exit["error"] in site.log(ref)
+    assert f"'no-such-program' was not found in PATH={PATH}" in seen.exit["launch_error"]
+    assert seen.exit["launch_error"] in site.log(ref)
 
 
 def test_a_missing_working_directory_ends_with_a_sentence(site, containment):
     seen = site.run("true", cwd="/no/such/place", containment=containment)
     assert seen.exit["code"] == 126
-    assert "'/no/such/place' cannot be entered" in seen.exit["error"]
+    assert "'/no/such/place' cannot be entered" in seen.exit["launch_error"]
 
 
 def test_a_containment_that_cannot_be_had_is_a_sentence_and_runs_nothing(site):
     seen = site.run("touch ran", containment="teapot")
-    assert "'teapot' cannot be had" in seen.exit["error"]
+    assert "'teapot' cannot be had" in seen.exit["launch_error"]
     assert (seen.started, (site.home / "ran").exists()) == (None, False)
 
 
@@ -288,6 +303,7 @@ def test_the_log_is_read_by_offset(site):
     assert site.engine.read_log(ref, 0, 4) == b"one\n"
     assert site.engine.read_log(ref, 4, 100) == b"two\nthree\n"
     assert site.engine.read_log(ref, 14, 100) == b""
+    assert site.engine.log_size(ref) == 14
 
 
 def test_a_flooded_log_keeps_its_first_and_its_last_part(site):

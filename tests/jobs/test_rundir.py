@@ -146,6 +146,7 @@ def test_a_claimed_attempt_without_a_holder_is_dead(attempt):
     rundir.write_hint(attempt, "stuck", {"pids": [1]})
     assert rundir.observe(attempt).kind == "unkillable"
     os.close(lock)
+    assert rundir.observe(attempt).kind == "dead", "to be reaped once more"
 
 
 def test_an_attempt_whose_directory_is_missing_is_unclaimed(tmp_path):

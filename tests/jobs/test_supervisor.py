@@ -88,6 +88,7 @@ def test_what_survives_a_normal_end_is_killed_at_once(tmp_path, clock):
 
 def test_a_tree_that_outlives_sigkill_is_reported_and_killed_again(tmp_path, clock):
     rundir.claim(tmp_path, rundir.BY_SUPERVISOR)
+    lock = rundir.take_lock(tmp_path)
     container = FakeContainer()
     end = Ending(str(tmp_path), container)
     end.command_ended()
@@ -96,6 +97,7 @@ def test_a_tree_that_outlives_sigkill_is_reported_and_killed_again(tmp_path, clo
         clock.now = max(clock.now, end.next_at)
     assert rundir.read_record(tmp_path, "stuck")["pids"] == [4711]
     assert rundir.observe(tmp_path).kind == "unkillable"
+    os.close(lock)
     assert container.done.count("kill") > 50
 
 

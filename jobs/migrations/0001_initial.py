@@ -273,7 +273,7 @@ class Migration(migrations.Migration):
             name='SiteSetting',
             fields=[
                 ('name', models.CharField(max_length=40, primary_key=True, serialize=False)),
-                ('value', models.JSONField()),
+                ('value', models.JSONField(null=True)),
                 ('changed_at', models.DateTimeField(auto_now=True)),
                 ('changed_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
             ],

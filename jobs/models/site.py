@@ -11,7 +11,7 @@ class SiteSetting(models.Model):
     """One setting that an admin changed; `jobs.sitesettings` has the names, defaults and checks."""
 
     name = models.CharField(primary_key=True, max_length=40)
-    value = models.JSONField()
+    value = models.JSONField(null=True)  # null: the setting is switched off on purpose
     changed_at = models.DateTimeField(auto_now=True)
     changed_by = models.ForeignKey(
         "jobs.User", on_delete=models.SET_NULL, null=True, related_name="+"

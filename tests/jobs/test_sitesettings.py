@@ -59,3 +59,8 @@ def test_the_queue_is_open_while_there_is_one_project() -> None:
 
 def test_every_setting_has_a_check() -> None:
     assert set(sitesettings.NAMES) == {field.name for field in fields(SiteSettings)}
+
+
+def test_a_limit_can_be_switched_off() -> None:
+    sitesettings.change({"max_jobs_per_card": None}, None)
+    assert sitesettings.current().max_jobs_per_card is None

@@ -14,7 +14,7 @@ run: setup  ## start everything in the foreground and print a sign-in link
 stop: setup  ## stop the service; running jobs go on
 	@.venv/bin/python -m coop_site.serve --stop
 
-demo: setup  ## a service with invented projects and jobs in every state, on simulated cards, in ./var-demo
+demo: setup  ## a service with invented projects and jobs in every lasting state, on simulated cards, in ./var-demo
 	@exec scripts/demo.sh
 
 test:  ## all tests: SQLite, PostgreSQL, browser, a kill storm
@@ -48,4 +48,4 @@ bench-latency:  ## submit to first instruction, and how many jobs a second, besi
 
 test-llamafactory:  ## a real fine-tune on the CPU with a real LLaMA-Factory (large download)
 	@scripts/setup.sh dev
-	@tests/llamafactory/run.sh
+	@scripts/test_llamafactory.sh

@@ -90,12 +90,12 @@ class Instance:
 
 
 def _parse(text: str) -> Running:
-    """The holder's own words; in the instant in which it writes them they are not there yet."""
-    try:
+    """The holder's own words; in the instant after it took the lock they are not there, or are another's."""
+    with suppress(ValueError, KeyError, TypeError):
         record = json.loads(text)
-        return Running(pid=int(record["pid"]), url=record["url"])
-    except (ValueError, KeyError, TypeError):
-        return Running(pid=0, url=None)
+        if Path(f"/proc/{int(record['pid'])}").exists():
+            return Running(pid=int(record["pid"]), url=record["url"])
+    return Running(pid=0, url=None)
 
 
 def write_private(path: Path, record: Mapping[str, Any]) -> None:

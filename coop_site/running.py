@@ -26,6 +26,7 @@ from coop_site.readiness import why_not_ready
 from coop_site.services import Keeper, Service
 
 READY_WITHIN_S = 120.0
+START_WITHIN_S = 15.0
 TRIM_EVERY_S = 60.0
 GROUPS = Path("run") / "services.json"
 """Below COOP_HOME: the process group of each service, for whoever has to end what a killed run left."""
@@ -63,6 +64,16 @@ def stop() -> int:
     return 1
 
 
+def wait() -> int:
+    """Wait for a service that somebody has started or is about to start; 0 when it is ready."""
+    instance = Instance(settings.COOP_HOME)
+    started = instance.wait_until(lambda seen: seen is not None, START_WITHIN_S)
+    if started is None or _ready(instance) is None:
+        print("llama-coop: no service is ready here.", file=sys.stderr)
+        return 1
+    return 0
+
+
 def say(sentence: str) -> None:
     """One line to whoever watches. A terminal that is gone must not end the service."""
     with suppress(OSError):
@@ -71,14 +82,18 @@ def say(sentence: str) -> None:
 
 def _point_to(instance: Instance) -> int:
     """What a second start does: a new sign-in link for the service that runs."""
-    seen = instance.wait_until(lambda seen: seen is None or seen.url is not None, READY_WITHIN_S)
-    if seen is None or seen.url is None:
-        say(
-            "Another start of this service did not get ready. Stop it with --stop, then start again."
-        )
+    url = _ready(instance)
+    if url is None:
+        say("Another start of this service did not get ready. Stop it with --stop, then try again.")
         return 1
-    print(f"llama-coop runs already at {seen.url}/ (process {seen.pid}).\n{way_in(seen.url)}")
+    print(f"llama-coop runs already at {url}/\n{way_in(url)}")
     return 0
+
+
+def _ready(instance: Instance) -> str | None:
+    """The address of the service that runs, when it is ready; None where it is gone or takes too long."""
+    seen = instance.wait_until(lambda seen: seen is None or seen.url is not None, READY_WITHIN_S)
+    return seen.url if seen else None
 
 
 def _tell_services(binding: Binding, port: int) -> None:

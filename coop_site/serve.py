@@ -22,7 +22,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         django.setup()
         from coop_site import running  # noqa: PLC0415 - imports models, which need the line above
 
-        return running.stop() if options.stop else running.serve(binding)
+        if options.stop:
+            return running.stop()
+        return running.wait() if options.wait else running.serve(binding)
     except (BindingRefused, ImproperlyConfigured) as refused:
         print(f"llama-coop: {refused}", file=sys.stderr)
         return 1
@@ -42,7 +44,11 @@ def _parser() -> argparse.ArgumentParser:
         "--auth-token", help="shared token; shows in process lists: prefer the next one"
     )
     parser.add_argument("--auth-token-file", help="file that holds the shared token alone")
-    parser.add_argument("--stop", action="store_true", help="stop the running service; jobs go on")
+    other = parser.add_mutually_exclusive_group()
+    other.add_argument("--stop", action="store_true", help="stop the running service; jobs go on")
+    other.add_argument(
+        "--wait", action="store_true", help="wait until the service that is starting is ready"
+    )
     return parser
 
 

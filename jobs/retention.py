@@ -1,4 +1,4 @@
-"""What is removed after a time: answers kept for repeats, old sign-in links, sessions, readings."""
+"""What is removed after a time: kept answers, old sign-in links, sessions, readings, unused datasets."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from django.core.management import call_command
 
 from gpus.retention import forget_old_readings
+from jobs import datasets
 from jobs.models import IdempotentAnswer
 from jobs.signin import forget_old_links
 
@@ -18,4 +19,5 @@ def forget_old(now: datetime) -> None:
     IdempotentAnswer.objects.filter(created_at__lt=now - ANSWERS_KEPT).delete()
     forget_old_links()
     forget_old_readings(now)
+    datasets.forget_unused(now)
     call_command("clearsessions")

@@ -4,18 +4,18 @@ set -eu
 cd "$(dirname "$0")/.."
 . scripts/python.sh
 
-case "${1:-run}" in
+kind=${1:-run}
+case "$kind" in
     run) lock=requirements.lock ;;
     dev) lock=requirements-dev.lock ;;
-    *) echo "setup: '$1' is not known. Allowed: run, dev." >&2; exit 2 ;;
+    *) echo "setup: '$kind' is not known. Allowed: run, dev." >&2; exit 2 ;;
 esac
 
-# What was installed last: the lock file's and the project's own description's content. dev includes run.
-wanted=$(cat "$lock" pyproject.toml | sha256sum | cut -d' ' -f1)
-for stamp in "$venv/.installed-dev" "$venv/.installed-${1:-run}"; do
-    case "$stamp" in *-dev) key=$(cat requirements-dev.lock pyproject.toml | sha256sum | cut -d' ' -f1) ;; *) key=$wanted ;; esac
-    [ "$(cat "$stamp" 2>/dev/null)" = "$key" ] && exit 0
-done
+fingerprint() { cat "$1" pyproject.toml | sha256sum | cut -d' ' -f1; }
+is_installed() { [ "$(cat "$venv/.installed-$1" 2>/dev/null)" = "$(fingerprint "$2")" ]; }
+
+is_installed dev requirements-dev.lock && exit 0     # it has all that run needs
+is_installed "$kind" "$lock" && exit 0
 
 # One set-up at a time: two would install over each other.
 exec 9>"${TMPDIR:-/tmp}/llama-coop-setup-$(id -u)-$(pwd | cksum | cut -d' ' -f1).lock"
@@ -38,4 +38,4 @@ else
 fi
 install --require-hashes --requirement "$lock"
 install --no-deps --no-build-isolation --editable .
-echo "$wanted" > "$venv/.installed-${1:-run}"
+fingerprint "$lock" > "$venv/.installed-$kind"

@@ -7,7 +7,6 @@ if it had finished, and ends with 0. The proof is `trainer_state.json`: `global_
 from __future__ import annotations
 
 import re
-import signal as signals
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +18,26 @@ TAIL_BYTES = 64 * 1024
 """How much of the log's end is needed for a judgement."""
 
 LONGEST_CAUSE = 300
+
+# Linux's numbers; the ones by which a process is usually ended.
+_SIGNALS = {
+    1: "SIGHUP",
+    2: "SIGINT",
+    3: "SIGQUIT",
+    4: "SIGILL",
+    6: "SIGABRT",
+    7: "SIGBUS",
+    8: "SIGFPE",
+    9: "SIGKILL",
+    10: "SIGUSR1",
+    11: "SIGSEGV",
+    12: "SIGUSR2",
+    13: "SIGPIPE",
+    14: "SIGALRM",
+    15: "SIGTERM",
+    24: "SIGXCPU",
+    25: "SIGXFSZ",
+}
 
 _GPU_MEMORY = re.compile(
     r"CUDA out of memory|OutOfMemoryError|CUDA error: out of memory|CUBLAS_STATUS_ALLOC_FAILED"
@@ -157,16 +176,13 @@ def _stopped_early(state: Mapping[str, Any]) -> bool:
 
 def _signal_of_shell(code: int | None) -> int | None:
     """A shell tells of a command that a signal ended by 128 + the signal's number."""
-    if code is None or code <= 128 or code > 128 + 64:
-        return None
-    return code - 128 if code - 128 in {int(each) for each in signals.Signals} else None
+    number = (code or 0) - 128
+    return number if number in _SIGNALS else None
 
 
 def _signal_name(number: int) -> str:
-    try:
-        return f"{signals.Signals(number).name} (signal {number})"
-    except ValueError:
-        return f"signal {number}"
+    name = _SIGNALS.get(number)
+    return f"{name} (signal {number})" if name else f"signal {number}"
 
 
 def _matching_line(pattern: re.Pattern[str], text: str) -> str:

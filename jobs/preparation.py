@@ -1,0 +1,136 @@
+"""What is made ready before an attempt starts: its folders, its files, its command and its whole environment.
+
+Everything here is done again for every attempt and leads to the same result, so a dispatcher that died half-way is no
+trouble. Nothing in `output/` is ever deleted: what would keep a run from going on is moved aside.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from django.conf import settings
+from django.utils.translation import gettext as _
+
+from jobs import checkpoints, datasetstore, rundir
+from jobs.account import Account, job_account, make_home
+from jobs.core.jobspec import JobSpec
+from jobs.core.llamafactory import prepare_config, train_argv
+from jobs.engines.base import AttemptLaunch, AttemptRef
+from jobs.jobenv import job_environment
+from jobs.jobfolder import JobFolder
+from jobs.models import Attempt, Job
+from jobs.refusals import Refused
+from jobs.trainer import find_trainer
+
+CONFIG_FILE = "train.yaml"
+DATA_FOLDER = "data"
+
+
+def ref_of(attempt: Attempt) -> AttemptRef:
+    """The name by which engines know an attempt."""
+    return AttemptRef(job_id=attempt.job_id, number=attempt.number)
+
+
+def prepare(attempt: Attempt) -> AttemptLaunch:
+    """Make the attempt's folders and files ready, and say what is to be executed.
+
+    Raises:
+        Refused: the site lacks something (LLaMA-Factory, the account for jobs); says what to do.
+        OSError: a file cannot be written.
+    """
+    job, account = attempt.job, job_account()
+    spec = JobSpec.from_canonical(job.spec)
+    work, output = _folders(job, account)
+    resume_from = checkpoints.prepare_to_resume(output) if attempt.number > 1 else None
+    names = _link_datasets(job, work)
+    argv, path = _command(spec, work, output, bool(names), attempt.number, resume_from)
+    return AttemptLaunch(
+        ref=ref_of(attempt),
+        argv=tuple(argv),
+        env=job_environment(
+            attempt,
+            spec,
+            account=account,
+            output=output,
+            data=work / DATA_FOLDER if names else None,
+            path=path,
+            resume_from=resume_from,
+        ),
+        cwd=str(working_directory(spec, work)),
+        uid=account.uid if account else None,
+        gid=account.gid if account else None,
+        groups=account.groups if account else (),
+        containment=settings.COOP_CONTAINMENT,
+        time_limit_s=spec.time_limit,
+    )
+
+
+def working_directory(spec: JobSpec, work: Path) -> Path:
+    """Where the command runs: what the task says, else the site's folder for commands, else the job's own."""
+    if spec.workdir:
+        return Path(spec.workdir)
+    if spec.command is not None and settings.COOP_WORKDIR:
+        return Path(settings.BASE_DIR, Path(settings.COOP_WORKDIR).expanduser())
+    return work
+
+
+def _folders(job: Job, account: Account | None) -> tuple[Path, Path]:
+    if account is None:
+        return rundir.make_job_directories(settings.COOP_HOME, job.pk)
+    make_home(account)
+    return rundir.make_job_directories(settings.COOP_HOME, job.pk, uid=account.uid, gid=account.gid)
+
+
+def _link_datasets(job: Job, work: Path) -> list[str]:
+    try:
+        return datasetstore.link_into(work, DATA_FOLDER, job.datasets.all())
+    except FileNotFoundError as error:
+        raise Refused(
+            code="dataset_gone",
+            title=_("The dataset's file is gone"),
+            detail=_("The content of a dataset of this job is no longer in COOP_HOME/datasets."),
+            hint=_("Upload the dataset again under the same name, and submit the job again."),
+            status=500,
+        ) from error
+
+
+def _command(
+    spec: JobSpec,
+    work: Path,
+    output: Path,
+    has_dataset: bool,
+    number: int,
+    resume_from: Path | None,
+) -> tuple[list[str], str]:
+    """The argument list, and a folder to put first on PATH ("" for none)."""
+    if spec.command is not None:
+        shell = shutil.which("bash", path=settings.COOP_JOB_PATH) or "/bin/bash"
+        return [shell, "-c", spec.command], ""
+    if not isinstance(spec.llamafactory, dict):
+        raise TypeError(
+            f"The config {spec.llamafactory!r} was not looked up when the job was handed in."
+        )
+    trainer = find_trainer(job_account())
+    config = prepare_config(
+        spec.llamafactory,
+        output_dir=str(output),
+        dataset_dir=str(work / DATA_FOLDER) if has_dataset else None,
+        dataset=spec.dataset if has_dataset else None,
+        first_run=number == 1,
+        has_checkpoint=resume_from is not None,
+    )
+    _write_config(work, config)
+    # A relative path where possible: LLaMA-Factory splits its torchrun command at spaces.
+    same_folder = working_directory(spec, work) == work
+    path = CONFIG_FILE if same_folder else str(work / CONFIG_FILE)
+    return train_argv(trainer.argv, path), trainer.folder
+
+
+def _write_config(work: Path, config: Mapping[str, Any]) -> None:
+    text = yaml.safe_dump(dict(config), allow_unicode=True, sort_keys=False)
+    with JobFolder.open(work) as folder:
+        folder.write(CONFIG_FILE, text.encode())

@@ -1,0 +1,331 @@
+"""What must hold in every world: named properties of `decide`, tried on random ones."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jobs.core.constraints import Need
+from jobs.core.decide import decide, in_order
+from jobs.core.gputypes import matches_gpu_type
+from jobs.core.placement import verdicts
+from jobs.core.plan import Plan, WaitCode
+from jobs.core.snapshot import DeviceView, JobView, Limits, ProjectView, Snapshot
+from jobs.core.states import Priority
+from jobs.core.units import GIB
+from tests.builders import NOW, evolve
+
+MODELS = [
+    ("NVIDIA A100-SXM4-80GB", 80),
+    ("NVIDIA A100-PCIE-40GB", 40),
+    ("NVIDIA GeForce RTX 4090", 24),
+]
+PROJECTS = ("vision", "speech")
+maybe = st.integers(0, 9).map(lambda die: die == 0)
+
+
+@st.composite
+def cards(draw, index: int) -> DeviceView:
+    name, total = draw(st.sampled_from(MODELS))
+    holders = draw(st.integers(0, 4))
+    booked = draw(st.integers(0, total)) if holders else 0
+    return DeviceView(
+        uuid=f"gpu-{index}",
+        node=f"node-{index // 3}",
+        index=index % 3,
+        name=name,
+        total=total * GIB,
+        safety=GIB,
+        foreign=draw(st.sampled_from([0, 0, 0, 1, 10, total])) * GIB,
+        booked=booked * GIB,
+        measured_free=None if draw(maybe) else draw(st.integers(0, total)) * GIB,
+        threshold=draw(st.sampled_from([0.3, 0.8, 0.9, 0.95, 1.0])),
+        holders=holders,
+        max_holders=draw(st.sampled_from([None, 1, 3, 8])),
+        exclusive=bool(holders) and draw(maybe),
+        drained=draw(maybe),
+    )
+
+
+@st.composite
+def waiting(draw, number: int) -> JobView:
+    return JobView(
+        id=f"job-{number}",
+        task_id=f"task-{number}",
+        project=draw(st.sampled_from(PROJECTS)),
+        user="ana",
+        priority=draw(st.sampled_from(list(Priority))),
+        submitted_at=NOW - draw(st.integers(0, 5)),
+        min_memory=draw(st.sampled_from([1, 4, 8, 14, 30, 38, 60, 79, 200])) * GIB,
+        gpus=draw(st.sampled_from([1, 1, 1, 2, 3])),
+        nodes=draw(st.sampled_from([1, 1, 1, 1, 2])),
+        gpu_type=draw(st.sampled_from([None, None, "A100", "A100-80G", "RTX4090", "H100"])),
+        exclusive=draw(maybe),
+        not_before=NOW + 5 if draw(maybe) else None,
+    )
+
+
+def few_or_none(most: int) -> st.SearchStrategy[int | None]:
+    return st.none() | st.integers(0, most)
+
+
+@st.composite
+def worlds(draw) -> Snapshot:
+    limits = st.builds(
+        Limits,
+        cards=few_or_none(4),
+        memory=few_or_none(100).map(lambda count: count if count is None else count * GIB),
+        running=few_or_none(4),
+    )
+    return Snapshot(
+        now=NOW,
+        devices=tuple(draw(cards(index)) for index in range(draw(st.integers(0, 6)))),
+        queued=tuple(draw(waiting(number)) for number in range(draw(st.integers(0, 12)))),
+        projects={
+            slug: ProjectView(
+                slug=slug, limit=draw(st.just(Limits()) | limits), running=draw(st.integers(0, 2))
+            )
+            for slug in PROJECTS
+        },
+        holding=draw(st.integers(0, 3)),
+        max_workers=draw(few_or_none(6)),
+        agents_fresh=not draw(maybe),
+    )
+
+
+def booked_by(plan: Plan) -> Counter[str]:
+    total: Counter[str] = Counter()
+    for start in plan.starts:
+        for each in start.placements:
+            total[each.uuid] += each.memory
+    return total
+
+
+def starts_on(plan: Plan) -> Counter[str]:
+    return Counter(each.uuid for start in plan.starts for each in start.placements)
+
+
+def jobs_of(snapshot: Snapshot) -> dict[str, JobView]:
+    return {job.id: job for job in snapshot.queued}
+
+
+def never_over_capacity(snapshot: Snapshot, plan: Plan) -> None:
+    added = booked_by(plan)
+    for card in snapshot.devices:
+        if added[card.uuid]:
+            assert card.foreign + card.safety + card.booked + added[card.uuid] <= card.total
+            assert added[card.uuid] <= (card.measured_free or 0)
+
+
+def never_over_the_threshold_unless_alone(snapshot: Snapshot, plan: Plan) -> None:
+    added, count = booked_by(plan), starts_on(plan)
+    for card in snapshot.devices:
+        is_alone = not card.holders and not card.booked and count[card.uuid] == 1
+        if added[card.uuid] and not (is_alone and card.foreign <= card.safety):
+            assert card.planned + added[card.uuid] <= card.threshold * card.total
+
+
+def never_on_a_drained_or_stale_card(snapshot: Snapshot, plan: Plan) -> None:
+    for card in snapshot.devices:
+        if card.drained or card.measured_free is None:
+            assert not starts_on(plan)[card.uuid]
+
+
+def never_above_the_cap_of_a_card(snapshot: Snapshot, plan: Plan) -> None:
+    for card in snapshot.devices:
+        if added := starts_on(plan)[card.uuid]:
+            assert card.max_holders is None or card.holders + added <= card.max_holders
+
+
+def nobody_beside_an_exclusive_job(snapshot: Snapshot, plan: Plan) -> None:
+    jobs = jobs_of(snapshot)
+    wanted = {
+        each.uuid for start in plan.starts if jobs[start.job].exclusive for each in start.placements
+    }
+    for card in snapshot.devices:
+        added = starts_on(plan)[card.uuid]
+        assert not (card.exclusive and added)
+        assert card.uuid not in wanted or (added == 1 and card.holders == 0)
+
+
+def only_on_the_type_asked_for(snapshot: Snapshot, plan: Plan) -> None:
+    jobs, known = jobs_of(snapshot), {card.uuid: card for card in snapshot.devices}
+    for start in plan.starts:
+        for each in start.placements:
+            card = known[each.uuid]
+            assert matches_gpu_type(jobs[start.job].gpu_type, card.name, card.total)
+
+
+def gangs_are_whole(snapshot: Snapshot, plan: Plan) -> None:
+    jobs, known = jobs_of(snapshot), {card.uuid: card for card in snapshot.devices}
+    for start in plan.starts:
+        job = jobs[start.job]
+        assert len({each.uuid for each in start.placements}) == len(start.placements) == job.gpus
+        assert {each.memory for each in start.placements} == {job.min_memory}
+        assert (
+            len({(known[each.uuid].node, known[each.uuid].name) for each in start.placements}) == 1
+        )
+
+
+def everybody_starts_or_has_a_reason(snapshot: Snapshot, plan: Plan) -> None:
+    told = [start.job for start in plan.starts] + [wait.job for wait in plan.waits]
+    assert sorted(told) == sorted(job.id for job in snapshot.queued)
+
+
+def no_reason_contradicts_itself(_snapshot: Snapshot, plan: Plan) -> None:
+    for wait in plan.waits:
+        numbers = wait.numbers
+        if wait.code in (WaitCode.WAIT_MEMORY, WaitCode.WAIT_GPU_TYPE, WaitCode.NEVER_FITS):
+            assert numbers["largest"] < numbers["need"]
+        if wait.code is WaitCode.GHOST_MEMORY:
+            assert numbers["foreign"] > 0
+        if wait.code is WaitCode.WAIT_CARDS:
+            assert numbers["ready"] < numbers["gpus"]
+        if wait.code is WaitCode.TOO_FEW_CARDS:
+            assert numbers["most"] < numbers["gpus"] or numbers["nodes"] > 1
+
+
+def quotas_hold(snapshot: Snapshot, plan: Plan) -> None:
+    jobs = jobs_of(snapshot)
+    for slug, project in snapshot.projects.items():
+        new = [jobs[start.job] for start in plan.starts if jobs[start.job].project == slug]
+        amounts = {
+            "cards": project.cards + sum(job.gpus for job in new),
+            "memory": project.memory + sum(job.gpus * job.min_memory for job in new),
+            "running": project.running + len(new),
+        }
+        for what, amount in amounts.items():
+            limit = getattr(project.limit, what)
+            assert not new or limit is None or amount <= limit
+
+
+def the_site_limit_holds(snapshot: Snapshot, plan: Plan) -> None:
+    if snapshot.max_workers is not None and plan.starts:
+        assert snapshot.holding + len(plan.starts) <= snapshot.max_workers
+
+
+def nobody_starts_before_his_time(snapshot: Snapshot, plan: Plan) -> None:
+    jobs = jobs_of(snapshot)
+    assert all((jobs[start.job].not_before or 0) <= snapshot.now for start in plan.starts)
+
+
+def equal_requests_start_in_the_order_of_priority_and_age(snapshot: Snapshot, plan: Plan) -> None:
+    started = {start.job for start in plan.starts}
+    waiting = [job for job in snapshot.queued if job.id not in started and job.not_before is None]
+    for later in snapshot.queued:
+        for earlier in waiting:
+            is_equal = (Need.of(later), later.project) == (Need.of(earlier), earlier.project)
+            if later.id in started and is_equal:
+                assert _rank(later) < _rank(earlier)
+
+
+def no_card_would_still_take_who_waits_for_room(snapshot: Snapshot, plan: Plan) -> None:
+    """Nobody waits for memory beside a card that has it (a start only ever takes from a card)."""
+    untouched = {card.uuid for card in snapshot.devices} - set(starts_on(plan))
+    jobs = jobs_of(snapshot)
+    for wait in plan.waits:
+        if wait.code in (WaitCode.WAIT_MEMORY, WaitCode.WAIT_GPU_TYPE, WaitCode.GHOST_MEMORY):
+            job = jobs[wait.job]
+            fitting = [
+                each for each in verdicts(job, snapshot) if each.fits and each.uuid in untouched
+            ]
+            assert job.gpus > 1 or not fitting
+
+
+def _rank(job: JobView) -> tuple[int, float, str]:
+    return -job.priority, job.submitted_at, job.id
+
+
+PROPERTIES = [
+    never_over_capacity,
+    never_over_the_threshold_unless_alone,
+    never_on_a_drained_or_stale_card,
+    never_above_the_cap_of_a_card,
+    nobody_beside_an_exclusive_job,
+    only_on_the_type_asked_for,
+    gangs_are_whole,
+    everybody_starts_or_has_a_reason,
+    no_reason_contradicts_itself,
+    quotas_hold,
+    the_site_limit_holds,
+    nobody_starts_before_his_time,
+    equal_requests_start_in_the_order_of_priority_and_age,
+    no_card_would_still_take_who_waits_for_room,
+]
+
+
+@pytest.mark.parametrize("holds", PROPERTIES, ids=lambda holds: holds.__name__)
+@settings(max_examples=70, deadline=None)
+@given(snapshot=worlds())
+def test_in_every_world(holds, snapshot):
+    holds(snapshot, decide(snapshot))
+
+
+@given(worlds())
+def test_the_same_snapshot_gives_the_same_plan(snapshot):
+    assert decide(snapshot) == decide(evolve(snapshot))
+
+
+@given(worlds(), st.randoms(use_true_random=False))
+def test_the_order_in_which_cards_and_jobs_are_listed_changes_no_start(snapshot, random):
+    shuffled = evolve(
+        snapshot,
+        devices=tuple(random.sample(snapshot.devices, len(snapshot.devices))),
+        queued=tuple(random.sample(snapshot.queued, len(snapshot.queued))),
+    )
+    assert decide(shuffled).starts == decide(snapshot).starts
+
+
+@given(worlds())
+def test_the_order_holds_every_job_once(snapshot):
+    order = [job.id for job in in_order(snapshot)]
+    assert sorted(order) == sorted(job.id for job in snapshot.queued)
+
+
+@given(worlds())
+def test_the_plan_of_the_plan_starts_nobody_who_had_to_wait_for_room(snapshot):
+    """Carried out and decided again at once, nothing more starts: one cycle gives away all it can."""
+    plan = decide(snapshot)
+    added, count, jobs = booked_by(plan), starts_on(plan), jobs_of(snapshot)
+    exclusive = {
+        each.uuid for start in plan.starts if jobs[start.job].exclusive for each in start.placements
+    }
+    devices = tuple(
+        evolve(
+            card,
+            booked=card.booked + added[card.uuid],
+            holders=card.holders + count[card.uuid],
+            exclusive=card.exclusive or card.uuid in exclusive,
+            measured_free=None
+            if card.measured_free is None
+            else card.measured_free - added[card.uuid],
+        )
+        for card in snapshot.devices
+    )
+    started = {start.job for start in plan.starts}
+    projects = {
+        slug: evolve(
+            project,
+            running=project.running + sum(jobs[each].project == slug for each in started),
+            cards=project.cards
+            + sum(jobs[each].gpus for each in started if jobs[each].project == slug),
+            memory=project.memory
+            + sum(
+                jobs[each].gpus * jobs[each].min_memory
+                for each in started
+                if jobs[each].project == slug
+            ),
+        )
+        for slug, project in snapshot.projects.items()
+    }
+    after = evolve(
+        snapshot,
+        devices=devices,
+        projects=projects,
+        queued=tuple(job for job in snapshot.queued if job.id not in started),
+        holding=snapshot.holding + len(started),
+    )
+    assert decide(after).starts == ()

@@ -230,6 +230,35 @@ def test_a_start_counts_against_the_sites_limit():
     assert numbers(plan, "b") == {"holding": 2, "max_workers": 2}
 
 
+def test_a_start_counts_against_the_cap_of_its_card():
+    plan = decide(world([a100(max_holders=2)], queue_of(job("a"), job("b"), job("c"))))
+    assert list(started(plan)) == ["a", "b"]
+    assert reasons(plan) == {"c": W.WAIT_CARD_CAP}
+
+
+def test_a_start_that_is_exclusive_closes_its_card():
+    jobs = queue_of(job("alone", exclusive=True), job("other"))
+    plan = decide(world([a100()], jobs))
+    assert list(started(plan)) == ["alone"]
+    assert reasons(plan) == {"other": W.WAIT_EXCLUSIVE}
+
+
+def test_a_start_counts_against_what_was_measured_free():
+    plan = decide(world([a100(booked="8G", measured="20G")], queue_of(job("a"), job("b"))))
+    assert list(started(plan)) == ["a"]
+    assert numbers(plan, "b")["largest"] == 4 * GIB
+
+
+def test_a_gang_counts_all_its_cards_against_the_quota():
+    cards = [a100(0), a100(1)]
+    limits = {"cards": Limits(cards=2), "memory": Limits(memory=40 * GIB)}
+    for what, limit in limits.items():
+        jobs = queue_of(job("pair", gpus=2), job("one"))
+        plan = decide(world(cards, jobs, [project(limit=limit)]))
+        assert list(started(plan)) == ["pair"]
+        assert (reasons(plan)["one"], numbers(plan, "one")["what"]) == (W.WAIT_QUOTA, what)
+
+
 def test_a_large_need_of_one_project_does_not_hide_a_small_one_of_another():
     jobs = queue_of(job("a"), job("b", "8G", project="other"))
     plan = decide(world([a100(booked="60G")], jobs))

@@ -118,6 +118,11 @@ PLACEMENTS = [
     Case("a gang stays on one machine", job(gpus=2), [a100(0), a100(1, node="node-b")]),
     Case("a gang stays with one model", job(gpus=2), [a100(0), card(1, **H100)]),
     Case(
+        "even where each model has one card with room",
+        job(gpus=2),
+        [a100(0), a100(1, booked="70G"), card(2, **H100), card(3, booked="70G", **H100)],
+    ),
+    Case(
         "a gang takes the tightest cards of its machine",
         job(gpus=2),
         [a100(0), a100(1, booked="8G"), a100(2, booked="30G")],

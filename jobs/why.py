@@ -13,7 +13,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from jobs.core.plan import WaitCode
-from jobs.core.units import format_duration, format_size
+from jobs.core.units import format_duration, format_need, format_size
 
 _W = WaitCode
 
@@ -64,6 +64,17 @@ _SENTENCES: dict[WaitCode, Promise] = {
     _W.AGENT_OFFLINE: _("No agent has reported its cards in the last seconds."),
     _W.HELD_BY_ADMIN: _("Held by an admin; it starts after it is released."),
     _W.SCHEDULER_STALLED: _("The dispatcher has not run a cycle in the last seconds."),
+}
+
+_CARD_PHRASES: dict[WaitCode, Promise] = {
+    _W.WAIT_MEMORY: _("too full: %(largest)s left for it, %(need)s needed"),
+    _W.GHOST_MEMORY: _("too full: %(foreign)s are held by processes outside the queue"),
+    _W.WAIT_GPU_TYPE: _("not of type %(gpu_type)s"),
+    _W.NEVER_FITS: _("too small: holds at most %(largest)s, %(need)s needed"),
+    _W.GPU_DRAINED: _("out of service (%(drain_reason)s)"),
+    _W.WAIT_READING: _("no fresh reading"),
+    _W.WAIT_EXCLUSIVE: _("not to be shared: one job wants it to itself"),
+    _W.WAIT_CARD_CAP: _("runs %(max_holders)s jobs already, the most it may"),
 }
 
 _REMEDIES: dict[WaitCode, Promise] = {
@@ -117,6 +128,12 @@ def sentence(code: WaitCode | str, numbers: Mapping[str, Any]) -> str:
     return str(_SENTENCES[WaitCode(code)]) % _Readable(numbers)
 
 
+def card_phrase(code: WaitCode | str, numbers: Mapping[str, Any]) -> str:
+    """Why one card does not take a job, in a few words; `sentence` speaks of all cards together."""
+    phrase = _CARD_PHRASES.get(WaitCode(code))
+    return sentence(code, numbers) if phrase is None else str(phrase) % _Readable(numbers)
+
+
 def remedy(code: WaitCode | str) -> str:
     """What would make it start, and who can do that."""
     return str(_REMEDIES[WaitCode(code)])
@@ -135,6 +152,11 @@ class _Readable(dict[str, str]):
     def __init__(self, numbers: Mapping[str, Any]) -> None:
         in_memory = "what" not in numbers or numbers["what"] == "memory"
         super().__init__({name: _word(name, value, in_memory) for name, value in numbers.items()})
+        need, largest = numbers.get("need"), numbers.get("largest")
+        if isinstance(need, int) and isinstance(
+            largest, int
+        ):  # never "needs 16 GiB; 16 GiB are free"
+            self["need"], self["largest"] = format_need(need, largest)
 
     def __missing__(self, name: str) -> str:
         return "?"
@@ -145,6 +167,8 @@ def _word(name: str, value: object, in_memory: bool) -> str:
         return ", ".join(map(str, value)) or str(_("none"))
     if isinstance(value, Mapping):
         return ", ".join(f"{key} ({state})" if state else f"{key}" for key, state in value.items())
+    if value == "":
+        return str(_("no reason given"))
     if isinstance(value, (int, float)) and name == "wait":
         return format_duration(value)
     if isinstance(value, int) and in_memory and name in _BYTES | _BYTES_WHEN_MEMORY:

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pydantic_core import ErrorDetails
 
 from jobs.core import fields
-from jobs.core.problems import Problem, TaskFileError, shortened
+from jobs.core.problems import PRINTABLE_HINT, Problem, TaskFileError, shortened, unprintable
 from jobs.core.states import Priority
 
 Path = tuple[int | str, ...]
@@ -135,6 +135,7 @@ def checked_spec(raw: Mapping[str, Any], lines: Mapping[Path, int]) -> JobSpec:
         TaskFileError: with every problem; `lines` says in which line each field stands.
     """
     problems = [_problem(path, lines, *texts) for path, *texts in _combination_errors(raw)]
+    problems += [_problem(path, lines, wrong, PRINTABLE_HINT) for path, wrong in _unprintable(raw)]
     try:
         spec = JobSpec.model_validate(raw)
     except ValidationError as error:
@@ -163,6 +164,19 @@ def _combination_errors(given: Mapping[str, Any]) -> Iterator[tuple[Path, str, s
     if training and given.get("launcher", "none") != "none":
         hint = "LLaMA-Factory starts its own workers: leave launcher out"
         yield ("launcher",), "launcher is given together with llamafactory", hint
+
+
+def _unprintable(raw: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
+    """Texts that hold what is not text: a form, or JSON, may bring them past the gate of YAML."""
+    left: list[tuple[Path, Any]] = [((), raw)]
+    while left:
+        path, value = left.pop()
+        if isinstance(value, Mapping):
+            left += [((*path, str(key)), each) for key, each in value.items()]
+        elif isinstance(value, list | tuple):
+            left += [((*path, at), each) for at, each in enumerate(value)]
+        elif isinstance(value, str) and (wrong := unprintable(value)):
+            yield path, wrong
 
 
 def _field_problem(error: ErrorDetails, lines: Mapping[Path, int]) -> Problem:

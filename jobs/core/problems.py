@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
+
+PRINTABLE_HINT = "allowed are printable characters, tabs and line ends: leave it out"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,3 +40,9 @@ def shortened(value: object, longest: int = 40) -> str:
     text = str(value)
     text = text if len(text) <= longest else f"{text[: longest - 3]}..."
     return repr(text) if isinstance(value, str) else text
+
+
+def unprintable(text: str) -> str | None:
+    """What is wrong with a text that no terminal, file or database should have to hold; None for a clean one."""
+    found = _UNPRINTABLE.search(text)
+    return f"the control character {found.group()!r} is not text" if found else None

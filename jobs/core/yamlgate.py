@@ -26,13 +26,18 @@ from yaml.parser import Parser
 from yaml.reader import Reader, ReaderError
 from yaml.scanner import Scanner
 
-from jobs.core.problems import Problem, TaskFileError, shortened
+from jobs.core.problems import (
+    PRINTABLE_HINT,
+    Problem,
+    TaskFileError,
+    shortened,
+    unprintable,
+)
 
 MAX_DEPTH = 8
 MAX_EVENTS = 500
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -216,15 +221,9 @@ def _checked(event: ScalarEvent, field: str) -> str:
     """The scalar's text, with pairs of surrogate escapes (JSON's way) joined and control characters refused."""
     text = event.value
     if _SURROGATE.search(text):
-        try:
-            text = text.encode("utf-16", "surrogatepass").decode("utf-16")
-        except UnicodeDecodeError:
-            raise _refusal(
-                _line(event), "half a character (\\uD8..)", _ESCAPE_HINT, field
-            ) from None
-    if found := _CONTROL.search(text):
-        message = f"the control character {found.group()!r} is not text"
-        raise _refusal(_line(event), message, _ESCAPE_HINT, field)
+        text = text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
+    if wrong := unprintable(text):
+        raise _refusal(_line(event), wrong, PRINTABLE_HINT, field)
     return text
 
 
@@ -235,7 +234,6 @@ _TOO_DEEP = (
 _REPEAT_HINT = (
     "anchors, aliases and merge keys are not allowed: write the value out where it is used"
 )
-_ESCAPE_HINT = "allowed are printable characters, tabs and line ends: leave it out"
 
 _SYNTAX_HINTS = (
     (
@@ -255,7 +253,7 @@ _SYNTAX_HINTS = (
     ("expected ',' or", "close the brackets, and put a comma between values"),
     (
         "special characters are not allowed",
-        "allowed are printable characters, tabs and line ends: leave it out",
+        PRINTABLE_HINT,
     ),
 )
 

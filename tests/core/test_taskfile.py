@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.core.jobspec import JobSpec, Resources
+from jobs.core.jobspec import JobSpec, Resources, checked_spec
 from jobs.core.problems import TaskFileError
 from jobs.core.states import Priority
 from jobs.core.taskfile import parse_llamafactory_config, parse_task, task_schema
@@ -337,6 +337,7 @@ def test_a_spec_made_in_python_keeps_the_same_rules():
 # --- canonical form and hash -----------------------------------------------------------------------
 
 NAMES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,20}", fullmatch=True)
+PRINTABLE = st.text(st.characters(exclude_categories=["Cc", "Cs"]), max_size=10)
 SPECS = st.builds(
     lambda **fields: JobSpec.model_validate(fields),
     task_id=NAMES,
@@ -347,7 +348,7 @@ SPECS = st.builds(
         optional={"gpu_type": NAMES, "gpus": st.integers(1, 8), "exclusive": st.booleans()},
     ),
     project=st.none() | NAMES,
-    env=st.dictionaries(st.from_regex(r"[A-Z]{1,8}", fullmatch=True), st.text(max_size=10)),
+    env=st.dictionaries(st.from_regex(r"[A-Z]{1,8}", fullmatch=True), PRINTABLE),
     time_limit=st.none() | st.sampled_from(["90s", "1h30m", "2d"]),
     preemptible=st.none() | st.booleans(),
     retry_on=st.lists(st.sampled_from(["lost", "failed", "oom"])),
@@ -388,6 +389,16 @@ def test_a_stored_spec_that_is_damaged_is_refused_with_its_fields():
     with pytest.raises(TaskFileError) as caught:
         JobSpec.from_canonical(stored)
     assert {each.field for each in caught.value.problems} == {"priority", "extra"}
+
+
+@pytest.mark.parametrize("text", ["a\0b", "\x1b[31m", "\ud800"])
+def test_what_is_not_text_is_refused_whichever_way_it_comes(text):
+    fields = {"task_id": "a", "resources": {"min_memory": "1G"}, "command": f"echo {text}"}
+    with pytest.raises(TaskFileError, match="command: the control character"):
+        checked_spec(fields, {})
+    training = {"task_id": "a", "llamafactory": {"deep": [{"er": text}]}}
+    with pytest.raises(TaskFileError, match=r"llamafactory\.deep\[0\]\.er: the control character"):
+        checked_spec(training, {})
 
 
 def test_an_estimate_fills_in_the_memory_and_nothing_else():

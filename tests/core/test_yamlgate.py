@@ -141,7 +141,7 @@ def test_the_good_file_is_good():
         ("a: [1, 2", "close the brackets"),
         ("a: 1\nb\nc: 2", "each line needs a name, a colon and a space"),
         ('a: "\\UFFFFFFFF"', "cannot be read as YAML"),
-        ('a: "\\ud800"', "line 1, a: half a character"),
+        ('a: "\\ud800"', "line 1, a: the control character"),
         ('a: "\\0"', "line 1, a: the control character"),
         ('a: "\\e[31m"', "line 1, a: the control character"),
         ("a: b\x07", "not valid YAML: special characters are not allowed"),

@@ -107,7 +107,7 @@ class Hub:
     def leave(self, seat: Outbox | Viewer | Watcher) -> None:
         """A socket is gone."""
         for seats in (self._fleet, self._viewers, self._watchers):
-            seats.discard(seat)  # type: ignore[arg-type] # it sits in one of them
+            seats.discard(seat)
 
     def hear(self, message: Mapping[str, Any]) -> None:
         """One message of the bus."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -13,6 +14,7 @@ from django.utils.safestring import SafeString, mark_safe
 from django.utils.timesince import timesince
 from django.utils.translation import gettext as _
 
+from jobs import why
 from jobs.core.units import format_duration, format_size
 from jobs.templatetags.icons import ICONS
 from jobs.views.words import STATES, outcome_words, reason_words
@@ -60,6 +62,18 @@ def outcome_badge(outcome: str) -> SafeString:
 def reason(code: str) -> str:
     """The words for a reason code."""
     return reason_words(code)
+
+
+@register.filter
+def reason_or_text(text: str) -> str:
+    """The words for a reason code; a sentence stays as it is."""
+    return text if " " in text else reason_words(text)
+
+
+@register.filter
+def card_phrase(code: str, numbers: Mapping[str, Any]) -> str:
+    """Why one card does not take a job."""
+    return why.card_phrase(code, numbers)
 
 
 @register.filter
@@ -139,7 +153,7 @@ def field_input(field: BoundField) -> SafeString:
     css = "form-select" if kind == "Select" else "" if kind in _WITHOUT_BOX else "form-control"
     if field.errors and css:
         css += " is-invalid"
-    attributes = {"class": css} if css else {}
+    attributes: dict[str, str | bool] = {"class": css} if css else {}
     described = [
         f"{field.auto_id}_{part}"
         for part, there in (("helptext", field.help_text), ("error", field.errors))

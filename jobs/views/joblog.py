@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from django.conf import settings
-from django.http import FileResponse, Http404, HttpRequest, HttpResponse, JsonResponse
+from django.http import FileResponse, Http404, HttpRequest, JsonResponse
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
@@ -45,7 +45,7 @@ def log_lines(request: HttpRequest, job_id: str) -> JsonResponse:
 
 @require_safe
 @never_cache
-def log_download(request: HttpRequest, job_id: str) -> HttpResponse:
+def log_download(request: HttpRequest, job_id: str) -> FileResponse:
     """The raw log, as it was written."""
     job = job_for(request, job_id)
     attempt = _attempt(request, job)

@@ -1,0 +1,12 @@
+"""The pages of single cards."""
+
+from __future__ import annotations
+
+from django.urls import path
+
+from gpus import views
+
+urlpatterns = [
+    path("gpus/<str:uuid>/", views.device_page, name="device"),
+    path("gpus/<str:uuid>/charts", views.device_charts, name="device-charts"),
+]

@@ -1,0 +1,144 @@
+"""The form of a new job: what was typed, kept as typed, and the task that it makes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import yaml
+from django.http import HttpRequest, QueryDict
+from django.utils.translation import gettext as _
+
+from jobs.core.jobspec import JobSpec, checked_spec
+from jobs.core.problems import Problem, TaskFileError
+from jobs.core.states import Priority
+from jobs.core.taskfile import CONFIG_LIMIT, TASK_FILE_LIMIT, parse_llamafactory_config, parse_task
+from jobs.core.units import format_size
+from jobs.models import Job
+from jobs.views.tasktext import task_text
+
+TABS = ("upload", "config", "text")
+
+STARTER = """\
+task_id: my_first_job
+priority: medium
+resources:
+  min_memory: 16G
+command: |
+  python src/train.py --model qwen-7b --method lora --dataset my_data
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Draft:
+    """The form's fields as texts; `tab` says which of them make the task."""
+
+    tab: str = "upload"
+    project: str = ""
+    dataset: str = ""
+    task: str = ""  # a task file: tabs upload and text
+    config: str = ""  # a LLaMA-Factory training YAML: tab config, with the panel below
+    task_id: str = ""
+    priority: str = Priority.MEDIUM.name.lower()
+    min_memory: str = ""
+    gpu_type: str = ""
+    gpus: str = ""
+    time_limit: str = ""
+    exclusive: str = ""
+    keep_impossible: str = ""
+    parent: str = ""  # the job that this repeats with a change
+
+
+_NAMES = tuple(field.name for field in fields(Draft))
+
+
+def posted(request: HttpRequest) -> Draft:
+    """What the browser sent. Line ends become those of a file; an uploaded file takes the place of its text."""
+    draft = _from(request.POST)
+    for name, limit in (("task", TASK_FILE_LIMIT), ("config", CONFIG_LIMIT)):
+        file = request.FILES.get(f"{name}_file")
+        if file is not None:
+            text = file.read(limit + 1).decode("utf-8", "replace")
+            draft = replace(draft, **{name: text.replace("\r\n", "\n")})
+    return draft
+
+
+def repeated(job: Job, *, more_memory: bool = False) -> Draft:
+    """The form filled in with a job that is to run again; with half as much memory again where it ran out."""
+    memory = job.min_memory * 3 // 2 if more_memory else job.min_memory
+    base = Draft(project=job.project.slug, parent=job.pk)
+    config = job.spec.get("llamafactory")
+    if not isinstance(config, Mapping):
+        resources = {**job.spec.get("resources", {}), "min_memory": memory}
+        return replace(base, tab="text", task=task_text(job.spec, resources=resources))
+    return replace(
+        base,
+        tab="config",
+        config=yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True),
+        task_id=job.task_id,
+        dataset=job.spec.get("dataset") or "",
+        priority=Priority(job.priority).name.lower(),
+        min_memory=format_size(memory),
+        gpu_type=job.gpu_type,
+        gpus=str(job.gpus) if job.gpus > 1 else "",
+        exclusive="yes" if job.exclusive else "",
+    )
+
+
+def spec_of(draft: Draft) -> JobSpec:
+    """The task that the form makes.
+
+    Raises:
+        TaskFileError: with every problem; a line is one of the text that the tab shows.
+    """
+    if draft.tab == "config":
+        return _spec_of_config(draft)
+    spec = parse_task(draft.task)
+    if draft.dataset and spec.dataset not in (None, draft.dataset):
+        raise TaskFileError([_two_datasets(spec.dataset or "", draft.dataset)])
+    return spec.model_copy(update={"dataset": draft.dataset}) if draft.dataset else spec
+
+
+def _spec_of_config(draft: Draft) -> JobSpec:
+    config = parse_llamafactory_config(draft.config)
+    resources = {
+        "min_memory": draft.min_memory,
+        "gpu_type": draft.gpu_type,
+        "gpus": draft.gpus,
+        "exclusive": "true" if draft.exclusive else "",
+    }
+    given: dict[str, Any] = {
+        "task_id": draft.task_id.strip(),
+        "priority": draft.priority,
+        "resources": _filled(resources),
+        "llamafactory": config,
+        "dataset": draft.dataset,
+        "time_limit": draft.time_limit,
+    }
+    return checked_spec(_filled(given), {})
+
+
+def _filled(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Without what was left empty: an empty field counts as not given, as in a task file."""
+    texts = {
+        name: value.strip() if isinstance(value, str) else value for name, value in values.items()
+    }
+    return {name: value for name, value in texts.items() if value not in ("", None)}
+
+
+def _two_datasets(in_task: str, chosen: str) -> Problem:
+    return Problem(
+        line=None,
+        field="dataset",
+        message=_("the task names the dataset %(task)s, and %(chosen)s is chosen below")
+        % {"task": in_task, "chosen": chosen},
+        hint=_("choose the same one, or take the line out of the task"),
+    )
+
+
+def _from(data: QueryDict) -> Draft:
+    given = {name: data.get(name, "").replace("\r\n", "\n") for name in _NAMES}
+    if given["tab"] not in TABS:
+        given["tab"] = TABS[0]
+    return Draft(**given)

@@ -55,6 +55,7 @@ INSTALLED_APPS = [
     "django.contrib.contenttypes",
     "django.contrib.sessions",
     "django.contrib.messages",
+    "django.forms",  # its widget templates, which FORM_RENDERER looks for among the apps
     "whitenoise.runserver_nostatic",
     "django.contrib.staticfiles",
     "channels",

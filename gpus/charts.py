@@ -55,8 +55,8 @@ def memory_figure(
         "yaxis2": {
             "domain": [0, 0.28],
             "range": [0, 105],
-            "ticksuffix": " %",
             "tickvals": [0, 50, 100],
+            "ticktext": ["0 %", "50 %", "100 %"],
         },
         "shapes": [_level(total, "--line-strong", "solid"), _level(booked, "--muted", "dash")],
     }

@@ -49,6 +49,12 @@ def state_badge(state: str, *, large: bool = False) -> SafeString:
     )
 
 
+@register.filter
+def state_word(state: str) -> str:
+    """A job's state in one word."""
+    return str(STATES[state].word)
+
+
 @register.simple_tag
 def outcome_badge(outcome: str) -> SafeString:
     """How an attempt ended, in the colour of the matching state."""
@@ -93,7 +99,7 @@ def gib(number: int | None) -> str:
 @register.filter
 def percent(share: float | None) -> str:
     """A share 0..1 as whole per cent; a dash where it is not known."""
-    return "–" if share is None else f"{share:.0%}"
+    return "–" if share is None else f"{share * 100:.0f}\N{NO-BREAK SPACE}%"
 
 
 @register.filter

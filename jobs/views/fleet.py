@@ -14,6 +14,7 @@ from django.utils.translation import gettext as _
 
 from gpus.models import Device, Node
 from jobs import live, sitesettings, snapshots
+from jobs.core.constraints import room
 from jobs.models import Allocation, Job, User
 
 FRESH_S = 5.0  # seconds for which a live message speaks for now
@@ -47,7 +48,9 @@ class Tile:
 
     device: Device
     segments: tuple[Segment, ...]
-    free: int  # what may still be placed
+    name: str  # the card's model, without its maker
+    room: int  # what one more job may book here now
+    threshold_x: str  # where the memory threshold lies: nothing is placed above it
     state: str  # ok, stale, lost, drained
     words: str  # the state in words; empty where all is well
     foreign_x: str
@@ -64,7 +67,7 @@ class Tile:
             parts.append(
                 _("outside the queue %(size)s") % {"size": f"{self.device.foreign / 2**30:.1f} GiB"}
             )
-        parts.append(_("free %(size)s") % {"size": f"{self.free / 2**30:.1f} GiB"})
+        parts.append(_("room for %(size)s") % {"size": f"{self.room / 2**30:.1f} GiB"})
         return ", ".join(parts)
 
 
@@ -83,8 +86,7 @@ class FleetView:
     nodes: tuple[NodeTiles, ...]
     cards: int
     in_use: int
-    free: int
-    largest: Tile | None  # the card with the largest free block that takes jobs
+    largest: Tile | None  # the card that has room for the largest job
 
 
 def fleet_for(viewer: User) -> FleetView:
@@ -102,8 +104,7 @@ def fleet_for(viewer: User) -> FleetView:
         ),
         cards=len(tiles),
         in_use=sum(bool(tile.segments) for tile in tiles),
-        free=sum(tile.free for tile in usable),
-        largest=max(usable, key=lambda tile: tile.free, default=None),
+        largest=max(usable, key=lambda tile: tile.room, default=None),
     )
 
 
@@ -157,10 +158,13 @@ def _tile(
         segments.append(_segment(booking, names, amount, start=end, total=device.memory_total))
         end += max(booking.booked, amount or 0)
     state, words = _state(device, now)
+    view = snapshots.device_view(device, values, now)
     return Tile(
         device=device,
         segments=tuple(segments),
-        free=snapshots.device_view(device, values, now).free,
+        name=device.name.removeprefix("NVIDIA ").removeprefix("GeForce "),
+        room=room(view),
+        threshold_x=f"{100 * view.threshold:.2f}%",
         state=state,
         words=words,
         foreign_x=_share(end, device.memory_total),

@@ -33,7 +33,6 @@ def job_page(request: HttpRequest, job_id: str) -> HttpResponse:
     context = _live(job, viewer_of(request)) | {
         "spec": task_text(job.spec),
         "datasets": job.datasets.all(),
-        "has_charts": job.epoch > 0,
     }
     return render(request, "jobs/job.html", context)
 
@@ -96,7 +95,7 @@ def _live(job: Job, viewer: User) -> dict[str, Any]:
         "steps": story.steps(events),
         "runs": story.runs(attempts),
         "failure": failed,
-        "failure_lines": last_lines(job, failed.number) if failed else [],
+        "failure_text": "\n".join(last_lines(job, failed.number)) if failed else "",
     }
 
 

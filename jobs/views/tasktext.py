@@ -28,7 +28,7 @@ def task_text(spec: Mapping[str, Any], **changes: Any) -> str:
         name for name in fields if name not in _FIRST
     ]
     shown = {name: _written(name, fields[name]) for name in names if _is_said(name, fields[name])}
-    return yaml.dump(shown, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
+    return yaml.dump(shown, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=10_000)
 
 
 class _Dumper(yaml.SafeDumper):

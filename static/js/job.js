@@ -54,7 +54,7 @@ async function loadCharts() {
 }
 
 function loadChartsSoon() {
-  if (!charts || chartsTimer) return;
+  if (chartsTimer || document.getElementById("output").hidden) return;
   const wait = Math.max(0, chartsAt + CHARTS_EVERY_MS - Date.now());
   chartsTimer = setTimeout(() => {
     chartsTimer = 0;
@@ -72,9 +72,18 @@ function hear(message) {
     loadChartsSoon();
   }
   if (message.k === "readings") loadChartsSoon();
-  if (message.k === "log") log?.grow(message.attempt, message.size);
+  if (message.k === "log" && message.attempt > 0) {
+    if (document.getElementById("output").hidden) start();
+    else log?.grow(message.attempt, message.size);
+  }
 }
 
-if (charts) loadCharts();
-if (logRoot) startLog();
+function start() {
+  document.getElementById("output").hidden = false;
+  document.getElementById("no-output")?.remove();
+  loadCharts();
+  startLog();
+}
+
+if (!document.getElementById("output").hidden) start();
 openSocket(`/ws/jobs/${id}`, hear);

@@ -4,7 +4,9 @@ import { gib, percent } from "./lib/format.js";
 import { openSocket, refresh } from "./lib/live.js";
 import { Sparks } from "./lib/spark.js";
 
+const NOTICEABLE = 2 ** 28;
 const sparks = new Sparks();
+const foreignBefore = new Map(); // uuid -> bytes, when the page was last told what is free
 
 function show(message) {
   for (const device of message.devices) {
@@ -25,8 +27,18 @@ function showNumbers(tile, device) {
   set(tile, "temp", device.temp == null ? "" : `${Math.round(device.temp)} °C`);
   set(tile, "power", device.power == null ? "" : `${Math.round(device.power)} W`);
   set(tile, "used", gib(device.used), ".gpu-sum");
-  set(tile, "foreign", gib(device.foreign));
+  noticeForeign(tile, device.foreign);
   tile.querySelector("[data-foreign-row]").hidden = !device.foreign;
+}
+
+// What is free for a job is the server's to say: ask again when strangers take or leave a noticeable part of the card.
+function noticeForeign(tile, foreign) {
+  set(tile, "foreign", gib(foreign));
+  const now = foreign ?? 0;
+  const before = foreignBefore.get(tile.dataset.gpu) ?? now;
+  if (Math.abs(now - before) > NOTICEABLE) refresh("fleet");
+  else if (foreignBefore.has(tile.dataset.gpu)) return;
+  foreignBefore.set(tile.dataset.gpu, now);
 }
 
 function set(tile, name, text, within = "") {
@@ -52,7 +64,7 @@ function showBar(tile, device) {
     if (amount) amount.textContent = gib(used);
     start += Math.max(booked, used ?? 0);
   }
-  tile.querySelectorAll("[data-foreign] rect").forEach((rect) => place(rect, start, device.foreign, device.total));
+  tile.querySelectorAll("g[data-foreign] rect").forEach((rect) => place(rect, start, device.foreign, device.total));
   return groups.size === 0;
 }
 

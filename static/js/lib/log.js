@@ -15,6 +15,7 @@ export class LogView {
     this.following = true;
     this.matches = [];
     this.#listen();
+    new ResizeObserver(() => this.following && this.#stick()).observe(this.pane);
   }
 
   // -- loading -------------------------------------------------------------------

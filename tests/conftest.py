@@ -7,18 +7,26 @@ import os
 import shutil
 import tempfile
 
+import django
 import pytest
 
-# Before the settings are read: a test run never touches the COOP_HOME of a person.
+# Before the settings are read: a test run never touches the COOP_HOME of a person. That is why pyproject.toml does not
+# name the settings: pytest-django would read them before this file.
 _home = tempfile.mkdtemp(prefix="llama-coop-tests-")
 atexit.register(shutil.rmtree, _home, ignore_errors=True)
 for name in [name for name in os.environ if name.startswith(("COOP_", "LLAMA_COOP_"))]:
     if name not in {"COOP_DATABASE_URL", "COOP_LLAMAFACTORY", "COOP_TRACES"}:
         del os.environ[name]
+os.environ["DJANGO_SETTINGS_MODULE"] = "coop_site.settings"
 os.environ["COOP_HOME"] = _home
 os.environ["COOP_GPUS"] = "simulated:2xA100-80G"
 os.environ["XDG_STATE_HOME"] = f"{_home}/state"
 os.environ["XDG_CONFIG_HOME"] = f"{_home}/config"
+
+
+def pytest_configure() -> None:
+    """Set Django up with the environment above, before any test module imports a model."""
+    django.setup()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

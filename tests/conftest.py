@@ -22,11 +22,7 @@ os.environ["COOP_HOME"] = _home
 os.environ["COOP_GPUS"] = "simulated:2xA100-80G"
 os.environ["XDG_STATE_HOME"] = f"{_home}/state"
 os.environ["XDG_CONFIG_HOME"] = f"{_home}/config"
-
-
-def pytest_configure() -> None:
-    """Set Django up with the environment above, before any test module imports a model."""
-    django.setup()
+django.setup()  # with this environment, before another conftest or a test imports a model
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

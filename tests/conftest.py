@@ -22,6 +22,7 @@ os.environ["COOP_HOME"] = _home
 os.environ["COOP_GPUS"] = "simulated:2xA100-80G"
 os.environ["XDG_STATE_HOME"] = f"{_home}/state"
 os.environ["XDG_CONFIG_HOME"] = f"{_home}/config"
+os.mkdir(f"{_home}/static")  # noqa: PTH102 - where collected files would be; whitenoise warns when it is not there
 django.setup()  # with this environment, before another conftest or a test imports a model
 
 

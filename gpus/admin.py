@@ -7,7 +7,6 @@ from django.http import HttpRequest
 
 from gpus.models import Device, Node
 
-
 _MEASURED = ["uuid", "node", "index", "name", "memory_total"]
 _BY_PERSONS = ["mode", "drained", "drain_reason"]
 

@@ -34,15 +34,15 @@ def memory_figure(
 ) -> dict[str, Any]:
     """Memory used against what is booked or what the card has; below it, on the same time axis, how busy it was."""
     shown = with_gaps(thinned(points))
-    times = [None if each is None else each.start * 1000 for each in shown]
-    used = [_gib(each.used) if each else None for each in shown]
-    busy = [_percent(each.busy) if each else None for each in shown]
+    times = [each.start * 1000 for each in shown]
+    used = [_gib(each.used) for each in shown]
+    busy = [_percent(each.busy) for each in shown]
     traces = [
         curve("used", times, used, "--accent", fill="tozeroy"),
         curve("busy", times, busy, "--state-succeeded", yaxis="y2"),
     ]
     if any(each.foreign for each in points):
-        foreign = [_gib(each.foreign) if each else None for each in shown]
+        foreign = [_gib(each.foreign) for each in shown]
         traces.append(curve("foreign", times, foreign, "--foreign"))
     layout = {
         "xaxis": {"type": "date", "anchor": "y2"},
@@ -74,7 +74,7 @@ def figure(traces: Sequence[go.Scatter], layout: dict[str, Any]) -> dict[str, An
 
 def curve(
     name: str,
-    x: Sequence[float | None],
+    x: Sequence[float],
     y: Sequence[float | None],
     colour: str,
     *,
@@ -103,16 +103,17 @@ def thinned(points: Sequence[Point]) -> list[Point]:
     return [max(group, key=lambda each: each.used or 0) for group in groups]
 
 
-def with_gaps(points: Sequence[Point]) -> list[Point | None]:
-    """The points with None where nothing was measured in between."""
+def with_gaps(points: Sequence[Point]) -> list[Point]:
+    """The points, with an empty one wherever nothing was measured in between."""
     if len(points) < 2:
         return list(points)
     steps = sorted(later.start - earlier.start for earlier, later in pairwise(points))
     longest = 2.5 * max(steps[len(steps) // 2], points[0].seconds)
-    shown: list[Point | None] = [points[0]]
+    shown = [points[0]]
     for earlier, later in pairwise(points):
         if later.start - earlier.start > longest:
-            shown.append(None)
+            gap = earlier.start + earlier.seconds
+            shown.append(Point(start=gap, seconds=earlier.seconds, used=None, busy=None))
         shown.append(later)
     return shown
 

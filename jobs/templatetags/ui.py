@@ -125,7 +125,9 @@ def ago(at: datetime | None) -> SafeString | str:
     """How long ago, with the exact time as its title."""
     if at is None:
         return "–"
-    words = _("%(span)s ago") % {"span": timesince(at, depth=1)}
+    passed = (timezone.now() - at).total_seconds()
+    span = timesince(at, depth=1) if passed >= 60 else format_duration(max(0, passed))
+    words = _("%(span)s ago") % {"span": span}
     return format_html('<time datetime="{}" data-title>{}</time>', at.isoformat(), words)
 
 

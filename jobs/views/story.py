@@ -42,6 +42,11 @@ class Step:
     ends_here: bool = False
 
     @property
+    def is_instant(self) -> bool:
+        """Whether it passed so fast that its length says nothing."""
+        return self.seconds is not None and self.seconds < 1
+
+    @property
     def seconds(self) -> float | None:
         """How long it lasted; None while it lasts, and for an end."""
         return None if self.until is None else (self.until - self.at).total_seconds()

@@ -180,7 +180,7 @@ export class LogView {
     if (!line) return;
     this.pane.querySelectorAll(".current").forEach((other) => other.classList.remove("current"));
     line.classList.add("current");
-    this.pane.scrollTop = line.offsetTop - this.pane.offsetTop - this.pane.clientHeight / 3;
+    this.pane.scrollTop = line.offsetTop - this.pane.clientHeight / 3;
   }
 
   #showButtons() {

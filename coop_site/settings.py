@@ -164,7 +164,7 @@ STATICFILES_DIRS = [BASE_DIR / "static"]
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {
-        "BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"
+        "BACKEND": "coop_site.staticstorage.NamedByContent"
         if not DEBUG
         else "django.contrib.staticfiles.storage.StaticFilesStorage"
     },

@@ -1,0 +1,148 @@
+"""`/gpus` and `/queue`: the cards and the waiting jobs, as far as the caller may know them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from django.utils.translation import gettext as _
+from ninja import Router
+
+from gpus.models import Device
+from jobs import queue, tokens
+from jobs.api.answers import answer, base_url
+from jobs.api.audit import record
+from jobs.api.auth import Allowed, grant
+from jobs.api.problems import NotFound
+from jobs.api.schemas import DrainIn, GpuOut, GpusOut, QueueOut
+from jobs.core.problems import shortened
+from jobs.models import Job
+from jobs.queue import QueueRow
+from jobs.serialize import instant, jobs_json
+from jobs.tokens import Grant
+from jobs.views.fleet import Segment, Tile, fleet_for
+
+router = Router()
+
+
+@router.get("/gpus", response=GpusOut, auth=Allowed(tokens.READ))
+def list_gpus(request: HttpRequest) -> HttpResponse:
+    """All cards with their latest readings and who holds what on them."""
+    return answer(request, {"items": _gpus(grant(request))})
+
+
+@router.get("/gpus/{uuid}", response=GpuOut, auth=Allowed(tokens.READ))
+def show_gpu(request: HttpRequest, uuid: str) -> HttpResponse:
+    """One card."""
+    return _one(request, uuid)
+
+
+@router.post("/gpus/{uuid}/drain", response=GpuOut, auth=Allowed(tokens.ADMIN))
+def drain_gpu(request: HttpRequest, uuid: str, wanted: DrainIn | None = None) -> HttpResponse:
+    """Take a card out of service: its jobs end as they would, and no new ones start on it."""
+    reason = wanted.reason if wanted else ""
+    _set_drained(request, uuid, drained=True, reason=reason)
+    return _one(request, uuid)
+
+
+@router.post("/gpus/{uuid}/undrain", response=GpuOut, auth=Allowed(tokens.ADMIN))
+def undrain_gpu(request: HttpRequest, uuid: str) -> HttpResponse:
+    """Put a card back into service."""
+    _set_drained(request, uuid, drained=False, reason="")
+    return _one(request, uuid)
+
+
+@router.get("/queue", response=QueueOut, auth=Allowed(tokens.READ))
+def show_queue(request: HttpRequest) -> HttpResponse:
+    """Every waiting job in its order. Of another project's it says the needs only, unless the queue is open."""
+    caller = grant(request)
+    rows = queue.rows(caller.user)
+    seen = [row.job for row in rows if row.job is not None and _may_see(caller, row.job)]
+    known = {item["id"]: item for item in jobs_json(seen, base_url=base_url(request))}
+    return answer(request, {"items": [_row(row, known) for row in rows]})
+
+
+def _row(row: QueueRow, known: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "position": row.position,
+        "min_memory_bytes": row.needs,
+        "gpus": row.gpus,
+        "name": row.named or None,
+        "owner": row.owner or None,
+        "job": known.get(row.job.pk) if row.job else None,
+    }
+
+
+def _one(request: HttpRequest, uuid: str) -> HttpResponse:
+    for item in _gpus(grant(request)):
+        if item["uuid"] == uuid:
+            return answer(request, item)
+    raise _no_card(uuid)
+
+
+def _no_card(uuid: str) -> NotFound:
+    return NotFound(_("There is no card %(uuid)s.") % {"uuid": shortened(uuid, 100)})
+
+
+def _set_drained(request: HttpRequest, uuid: str, *, drained: bool, reason: str) -> None:
+    device = Device.objects.filter(uuid=uuid).first()
+    if device is None:
+        raise _no_card(uuid)
+    Device.objects.filter(pk=device.pk).update(drained=drained, drain_reason=reason)
+    record(grant(request).user, device, "drained" if drained else "undrained", reason=reason)
+    queue.forget()
+
+
+def _gpus(caller: Grant) -> list[dict[str, Any]]:
+    nodes = fleet_for(caller.user).nodes
+    return [_gpu(tile, caller) for node in nodes for tile in node.tiles]
+
+
+def _gpu(tile: Tile, caller: Grant) -> dict[str, Any]:
+    device = tile.device
+    return {
+        "uuid": device.uuid,
+        "node": device.node.name,
+        "index": device.index,
+        "name": device.name,
+        "state": tile.state,
+        "memory_total_bytes": device.memory_total,
+        "used_bytes": device.used,
+        "booked_bytes": device.booked,
+        "foreign_bytes": device.foreign,
+        "free_bytes": tile.free,
+        "busy": device.busy,
+        "temperature_celsius": device.temperature,
+        "power_watts": device.power,
+        "power_limit_watts": device.power_limit,
+        "read_at": instant(device.read_at),
+        "mode": device.mode or None,
+        "drained": device.drained,
+        "drain_reason": device.drain_reason or None,
+        "fault": device.fault or None,
+        "holders": [_holder(segment, caller) for segment in tile.segments],
+    }
+
+
+def _holder(segment: Segment, caller: Grant) -> dict[str, Any]:
+    return {
+        "key": segment.key,
+        "booked_bytes": segment.booked,
+        "used_bytes": segment.used,
+        "job": _holding_job(segment, caller),
+    }
+
+
+def _holding_job(segment: Segment, caller: Grant) -> dict[str, str | None] | None:
+    """The job behind a booking; by its name alone where the queue is open, or not at all."""
+    job = segment.job
+    if job is not None and _may_see(caller, job):
+        return {"id": job.pk, "name": str(job), "owner": job.owner.username}
+    if segment.owner:
+        return {"id": None, "name": segment.label, "owner": segment.owner}
+    return None
+
+
+def _may_see(caller: Grant, job: Job) -> bool:
+    """A token that is bound to a project sees no other, even where its account would."""
+    return caller.project is None or job.project_id == caller.project.pk

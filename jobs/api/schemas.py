@@ -1,0 +1,493 @@
+"""The form of what the API says and takes, for openapi.json; the tests hold every answer against it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal
+
+from ninja import Field, Schema
+
+from jobs.core.states import JobState
+
+PriorityName = Literal["low", "medium", "high"]
+Role = Literal["viewer", "member", "lead"]
+Scope = Literal["read", "submit", "control", "admin"]
+
+
+class ProblemItem(Schema):
+    """One fault of what was sent."""
+
+    line: int | None = Field(None, description="line of the task file, from 1")
+    field: str = Field(description="dotted, such as resources.min_memory; empty for the whole")
+    message: str = Field(description="what is wrong and what was given")
+    hint: str = Field(description="what is allowed and what to do")
+
+
+class ProblemOut(Schema):
+    """A refusal (RFC 9457, application/problem+json). `code` is stable; the texts are for people."""
+
+    type: str
+    code: str
+    title: str
+    detail: str
+    hint: str
+    status: int
+    errors: list[ProblemItem]
+
+
+class WhyOut(Schema):
+    """Why a job does not run."""
+
+    code: str = Field(description="stable, such as WAIT_MEMORY; docs/api.md lists them")
+    who: str = Field(
+        alias="class", description="who must do something: wait (nobody), act (you), admin"
+    )
+    sentence: str
+    remedy: str
+    numbers: dict[str, Any]
+
+
+class VerdictOut(Schema):
+    """What one card says to a job."""
+
+    gpu: str
+    uuid: str
+    node: str
+    index: int
+    name: str
+    free_bytes: int
+    fits_now: bool
+    code: str | None
+    verdict: str
+
+
+class WhyDetailOut(WhyOut):
+    """Why a job does not run, card by card."""
+
+    job: str
+    state: JobState
+    position: int | None
+    cards: list[VerdictOut]
+
+
+class ResourcesOut(Schema):
+    """What a job asked for."""
+
+    min_memory_bytes: int = Field(description="on each card")
+    gpus: int = Field(description="cards, over all nodes")
+    gpu_type: str | None
+    exclusive: bool
+
+
+class AllocationOut(Schema):
+    """Memory of one card that the latest attempt holds, or held until `released_at`."""
+
+    key: str = Field(description="names the booking in live readings")
+    uuid: str
+    node: str
+    index: int
+    name: str
+    booked_bytes: int
+    peak_bytes: int | None = Field(description="most ever measured")
+    released_at: datetime | None
+
+
+class JobOut(Schema):
+    """One job."""
+
+    id: str
+    task_id: str
+    run: int
+    project: str
+    owner: str
+    priority: PriorityName
+    state: JobState
+    state_since: datetime
+    outcome: str | None = Field(description="of the last attempt that ended")
+    reason: str | None = Field(description="why it ended so, a stable code")
+    detail: str | None = Field(description="the same as one sentence")
+    why: WhyOut | None = Field(description="why it does not run now; null where it does or ended")
+    position: int | None = Field(
+        description="place in the queue from 1; null where it is not in it"
+    )
+    eta: datetime | None = Field(description="expected end of a running job; null: not known")
+    resources: ResourcesOut
+    allocations: list[AllocationOut]
+    progress: dict[str, Any] | None = Field(description="step, total, loss, rate, eta_s ...")
+    preemptible: bool
+    attempts: int = Field(description="attempts begun")
+    submitted_at: datetime
+    started_at: datetime | None = Field(description="start of the first attempt")
+    finished_at: datetime | None
+    exit_code: int | None
+    url: str = Field(description="its page")
+
+
+class WarningOut(Schema):
+    """Something accepted that its sender should know about."""
+
+    code: str
+    detail: str
+
+
+class SubmittedOut(JobOut):
+    """A job just handed in, or the equal one that was active already (then the status is 200)."""
+
+    warnings: list[WarningOut]
+
+
+class ActiveOut(Schema):
+    """The job that has the task_id now."""
+
+    id: str
+    run: int
+    state: JobState
+
+
+class PlanOut(Schema):
+    """What a submit would do: the answer to `?dry_run=true`."""
+
+    task_id: str
+    project: str
+    priority: PriorityName
+    resources: ResourcesOut
+    starts_now: bool
+    position: int = Field(description="its place in the queue, from 1")
+    why: WhyOut | None
+    cards: list[VerdictOut]
+    warnings: list[WarningOut]
+    active: ActiveOut | None = Field(description="the equal job that is active already")
+
+
+class JobsOut(Schema):
+    """A page of jobs."""
+
+    items: list[JobOut]
+    next_cursor: str | None
+
+
+class EventOut(Schema):
+    """One thing that happened to a job."""
+
+    id: int
+    at: datetime
+    kind: str
+    old_state: str | None
+    new_state: str
+    attempt: int | None
+    actor: str | None = Field(description="null: the scheduler itself")
+    reason: str | None
+    detail: str | None
+
+
+class EventsOut(Schema):
+    """A page of a job's history, oldest first."""
+
+    items: list[EventOut]
+    next_cursor: str | None
+
+
+class ReadingOut(Schema):
+    """What a job did on one card in one period."""
+
+    uuid: str
+    attempt: int
+    start: datetime
+    seconds: int
+    used_mean_bytes: int | None
+    used_max_bytes: int | None
+    busy_mean: float | None = Field(description="0 to 1")
+
+
+class ReadingsOut(Schema):
+    """A job's readings, oldest first."""
+
+    items: list[ReadingOut]
+
+
+class PauseIn(Schema):
+    """How to pause."""
+
+    keep_memory: bool = Field(False, description="freeze a running job where it stands")
+
+
+class CloneIn(Schema):
+    """What is different in the copy."""
+
+    changes: dict[str, str] = Field(
+        default_factory=dict, description='dotted field to new text: {"resources.gpus": "2"}'
+    )
+
+
+class JobChangeIn(Schema):
+    """What to change in a job."""
+
+    priority: PriorityName
+
+
+class QueueRowOut(Schema):
+    """One waiting job. What the caller may not know is null."""
+
+    position: int | None
+    min_memory_bytes: int
+    gpus: int
+    name: str | None
+    owner: str | None
+    job: JobOut | None
+
+
+class QueueOut(Schema):
+    """The waiting jobs: the queued ones in their order, then the held ones."""
+
+    items: list[QueueRowOut]
+
+
+class HolderJobOut(Schema):
+    """A job that holds memory, as far as the caller may know it."""
+
+    id: str | None
+    name: str
+    owner: str
+
+
+class HolderOut(Schema):
+    """One booking on a card; `job` is null where it belongs to another project."""
+
+    key: str
+    booked_bytes: int
+    used_bytes: int | None
+    job: HolderJobOut | None
+
+
+class GpuOut(Schema):
+    """One card with its latest reading. Null: the card cannot tell."""
+
+    uuid: str
+    node: str
+    index: int
+    name: str
+    state: Literal["ok", "stale", "lost", "drained"]
+    memory_total_bytes: int
+    used_bytes: int | None
+    booked_bytes: int
+    foreign_bytes: int = Field(description="measured memory that no job here holds")
+    free_bytes: int = Field(description="what may still be placed")
+    busy: float | None = Field(description="0 to 1")
+    temperature_celsius: float | None
+    power_watts: float | None
+    power_limit_watts: float | None
+    read_at: datetime | None
+    mode: str | None = Field(description="null: the site's mode")
+    drained: bool
+    drain_reason: str | None
+    fault: str | None
+    holders: list[HolderOut]
+
+
+class GpusOut(Schema):
+    """All cards."""
+
+    items: list[GpuOut]
+
+
+class DrainIn(Schema):
+    """Why a card takes no new jobs."""
+
+    reason: str = Field("", max_length=200)
+
+
+class ProjectOut(Schema):
+    """A project and the caller's role in it."""
+
+    slug: str
+    name: str
+    description: str
+    weight: float = Field(description="its share of what is contested, relative to the others")
+    role: Role | None
+    created_at: datetime
+
+
+class ProjectsOut(Schema):
+    """The projects that the caller belongs to; all of them for an admin."""
+
+    items: list[ProjectOut]
+
+
+class ProjectIn(Schema):
+    """A new project."""
+
+    slug: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,49}$")
+    name: str = Field(min_length=1, max_length=100)
+    description: str = Field("", max_length=2000)
+    weight: float = Field(1.0, ge=0.01, le=1000)
+
+
+class ProjectChangeIn(Schema):
+    """What to change in a project; what is left out stays."""
+
+    name: str | None = Field(None, min_length=1, max_length=100)
+    description: str | None = Field(None, max_length=2000)
+    weight: float | None = Field(None, ge=0.01, le=1000, description="admins only")
+
+
+class MemberOut(Schema):
+    """One person in a project."""
+
+    username: str
+    role: Role
+
+
+class MembersOut(Schema):
+    """The people in a project."""
+
+    items: list[MemberOut]
+
+
+class QuotaSideOut(Schema):
+    """One side of a quota; null: none."""
+
+    cards: int | None = Field(None, ge=0)
+    memory_bytes: int | None = Field(None, ge=0)
+    running: int | None = Field(None, ge=0)
+    gpu_hours_month: float | None = Field(None, ge=0)
+
+
+class QuotaOut(Schema):
+    """What a project is guaranteed and may at most hold, and what it holds now."""
+
+    guarantee: QuotaSideOut
+    limit: QuotaSideOut
+    used: QuotaSideOut
+
+
+class QuotaIn(Schema):
+    """What to change in a quota; what is left out stays, null takes it away."""
+
+    guarantee: QuotaSideOut | None = None
+    limit: QuotaSideOut | None = None
+
+
+class DatasetOut(Schema):
+    """One version of a dataset."""
+
+    id: str
+    name: str
+    version: int
+    project: str
+    owner: str
+    sha256: str
+    format: str
+    extension: str
+    columns: list[str]
+    rows: int
+    size_bytes: int
+    created_at: datetime
+
+
+class DatasetsOut(Schema):
+    """Datasets, by name."""
+
+    items: list[DatasetOut]
+    next_cursor: str | None
+
+
+class UploadIn(Schema):
+    """An upload to begin."""
+
+    name: str = Field(description="what the dataset will be called")
+    filename: str = Field(max_length=255)
+    size: int = Field(ge=1, description="bytes")
+    project: str | None = None
+
+
+class UploadOut(Schema):
+    """An upload under way: send the next part at offset `received`."""
+
+    id: str
+    name: str
+    project: str
+    size: int
+    received: int
+    part_bytes: int = Field(description="the largest part that is taken")
+
+
+class SettingsOut(Schema):
+    """The site's settings in force. Null: no limit, or the mode's default."""
+
+    max_workers: int | None
+    memory_threshold: float | None
+    max_jobs_per_card: int | None
+    mode: str
+    policy: str
+    open_queue: bool | None
+
+
+class TokenOut(Schema):
+    """A token, without its text."""
+
+    id: int
+    name: str
+    prefix: str
+    scopes: list[Scope]
+    project: str | None
+    created_at: datetime
+    expires_at: datetime | None
+    last_used_at: datetime | None
+    revoked_at: datetime | None
+
+
+class TokensOut(Schema):
+    """The caller's tokens, newest first."""
+
+    items: list[TokenOut]
+
+
+class TokenIn(Schema):
+    """A token to make."""
+
+    name: str = Field(min_length=1, max_length=80)
+    scopes: list[Scope] = Field(min_length=1)
+    project: str | None = Field(None, description="bind it to this project")
+    days: float = Field(90, description="until it expires; at most 90")
+
+
+class NewTokenOut(TokenOut):
+    """A token just made; its text is shown this once."""
+
+    token: str
+
+
+class MembershipOut(Schema):
+    """A project of the caller's."""
+
+    slug: str
+    role: Role
+    can_submit: bool
+
+
+class WhoamiOut(Schema):
+    """The account behind the request."""
+
+    username: str
+    is_admin: bool
+    is_service: bool
+    scopes: list[Scope]
+    project: str | None = Field(description="the only project that the token opens")
+    projects: list[MembershipOut]
+    token: TokenOut | None
+
+
+class CheckOut(Schema):
+    """One part of the service."""
+
+    check: str
+    status: Literal["ok", "warning", "error"]
+    detail: str
+    hint: str
+
+
+class HealthOut(Schema):
+    """Each part of the service and whether it is well."""
+
+    version: str
+    items: list[CheckOut]

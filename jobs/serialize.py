@@ -1,0 +1,183 @@
+"""Jobs and what belongs to them as JSON: the one form that API, sockets and command line speak.
+
+Bytes end in `_bytes`, times are RFC 3339 in UTC, `None` means "not known" or "does not apply".
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from django.db.models import F
+from django.utils import timezone
+
+from jobs import queue, why
+from jobs.core.placement import Verdict
+from jobs.core.plan import Wait
+from jobs.core.states import JobState, Priority
+from jobs.models import Allocation, Attempt, Job, JobEvent
+from jobs.queue import Why
+
+
+def job_json(job: Job, *, base_url: str = "") -> dict[str, Any]:
+    """One job, for somebody who may see it; nothing in it is for some of these only."""
+    return jobs_json([job], base_url=base_url)[0]
+
+
+def jobs_json(jobs: Sequence[Job], *, base_url: str = "") -> list[dict[str, Any]]:
+    """Jobs with project and owner fetched, in a fixed number of queries, however many they are."""
+    bookings = _latest_bookings(jobs)
+    return [_job(job, bookings[job.pk], base_url) for job in jobs]
+
+
+def why_json(reason: Why) -> dict[str, Any]:
+    """Why a job does not run, in short."""
+    return {
+        "code": str(reason.code),
+        "class": reason.who_acts,
+        "sentence": reason.sentence,
+        "remedy": reason.remedy,
+        "numbers": dict(reason.numbers),
+    }
+
+
+def wait_json(wait: Wait) -> dict[str, Any]:
+    """The same for a decision that was not stored, such as a dry run's."""
+    return {
+        "code": str(wait.code),
+        "class": why.who_acts(wait.code),
+        "sentence": why.sentence(wait.code, wait.numbers),
+        "remedy": why.remedy(wait.code),
+        "numbers": dict(wait.numbers),
+    }
+
+
+def verdict_json(verdict: Verdict) -> dict[str, Any]:
+    """What one card says to a job."""
+    return {
+        "gpu": f"gpu{verdict.index}",
+        "uuid": verdict.uuid,
+        "node": verdict.node,
+        "index": verdict.index,
+        "name": verdict.name,
+        "free_bytes": verdict.free,
+        "fits_now": verdict.fits,
+        "code": None if verdict.code is None else str(verdict.code),
+        "verdict": "" if verdict.code is None else why.card_phrase(verdict.code, verdict.numbers),
+    }
+
+
+def event_json(event: JobEvent) -> dict[str, Any]:
+    """One thing that happened to a job; its event's attempt and actor must have been fetched."""
+    return {
+        "id": event.pk,
+        "at": instant(event.at),
+        "kind": event.kind,
+        "old_state": event.old_state or None,
+        "new_state": event.new_state,
+        "attempt": event.attempt.number if event.attempt else None,
+        "actor": event.actor.username if event.actor else None,
+        "reason": event.reason or None,
+        "detail": event.detail or None,
+    }
+
+
+def attempt_json(attempt: Attempt) -> dict[str, Any]:
+    """One run of a job's processes."""
+    return {
+        "number": attempt.number,
+        "created_at": instant(attempt.created_at),
+        "started_at": instant(attempt.started_at),
+        "ended_at": instant(attempt.ended_at),
+        "outcome": attempt.outcome or None,
+        "reason": attempt.reason or None,
+        "detail": attempt.detail or None,
+        "exit_code": attempt.exit_code,
+        "exit_signal": attempt.exit_signal,
+    }
+
+
+def instant(moment: datetime | None) -> str | None:
+    """A time as the API writes it."""
+    if moment is None:
+        return None
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _job(job: Job, bookings: list[Allocation], base_url: str) -> dict[str, Any]:
+    reason = queue.why_waiting(job)
+    return {
+        "id": job.pk,
+        "task_id": job.task_id,
+        "run": job.run,
+        "project": job.project.slug,
+        "owner": job.owner.username,
+        "priority": Priority(job.priority).name.lower(),
+        "state": job.state,
+        "state_since": instant(job.state_since),
+        "outcome": job.outcome or None,
+        "reason": job.reason or None,
+        "detail": job.detail or None,
+        "why": why_json(reason) if reason else None,
+        "position": queue.position(job) if job.state == JobState.QUEUED else None,
+        "eta": instant(_expected_end(job)),
+        "resources": _resources(job),
+        "allocations": [_allocation(booking) for booking in bookings],
+        "progress": job.progress or None,
+        "preemptible": job.preemptible,
+        "attempts": job.epoch,
+        "submitted_at": instant(job.submitted_at),
+        "started_at": instant(job.started_at),
+        "finished_at": instant(job.finished_at),
+        "exit_code": job.exit_code,
+        "url": f"{base_url}/jobs/{job.pk}",
+    }
+
+
+def _resources(job: Job) -> dict[str, Any]:
+    return {
+        "min_memory_bytes": job.min_memory,
+        "gpus": job.gpus,
+        "gpu_type": job.gpu_type or None,
+        "exclusive": job.exclusive,
+    }
+
+
+def _allocation(booking: Allocation) -> dict[str, Any]:
+    device = booking.device
+    return {
+        "key": booking.key,
+        "uuid": device.uuid,
+        "node": device.node.name,
+        "index": device.index,
+        "name": device.name,
+        "booked_bytes": booking.booked,
+        "peak_bytes": booking.peak,
+        "released_at": instant(booking.released_at),
+    }
+
+
+def _expected_end(job: Job) -> datetime | None:
+    """When a running job will have made its last step, by its own rate; None where that is not known."""
+    left = job.progress.get("eta_s") if job.state == JobState.RUNNING else None
+    if not isinstance(left, int | float):
+        return None
+    seen = job.progress.get("at")
+    since = datetime.fromtimestamp(seen, UTC) if isinstance(seen, int | float) else timezone.now()
+    return since + timedelta(seconds=left)
+
+
+def _latest_bookings(jobs: Iterable[Job]) -> dict[str, list[Allocation]]:
+    """What each job's latest attempt holds, or held when it ended."""
+    found = (
+        Allocation.objects.filter(attempt__job__in=[job.pk for job in jobs])
+        .filter(attempt__number=F("attempt__job__epoch"))
+        .select_related("device__node", "attempt")
+        .order_by("device__index")
+    )
+    grouped: dict[str, list[Allocation]] = defaultdict(list)
+    for booking in found:
+        grouped[booking.attempt.job_id].append(booking)
+    return grouped

@@ -13,7 +13,7 @@ from collections.abc import Collection, Sequence
 from django.db import transaction
 from django.utils import timezone
 
-from jobs import dependencies, endings, lifecycle, preparation, snapshots
+from jobs import dependencies, endings, lifecycle, loglinks, preparation, snapshots
 from jobs.core.decide import decide
 from jobs.core.plan import Plan, Start, Wait
 from jobs.engines import local_engine
@@ -54,6 +54,8 @@ class Cycle:
             self._launch(attempt)
         # 6. Keep the reasons that have changed
         _explain(plan, picture)
+        # 7. Last, because nobody waits for it: links to the new logs, where people want them
+        loglinks.link(started)
         return len(started)
 
     def _launch(self, attempt: Attempt) -> None:

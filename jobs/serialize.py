@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.db.models import F
+from django.urls import reverse
 from django.utils import timezone
 
 from jobs import queue, why
@@ -132,7 +133,7 @@ def _job(job: Job, bookings: list[Allocation], base_url: str) -> dict[str, Any]:
         "started_at": instant(job.started_at),
         "finished_at": instant(job.finished_at),
         "exit_code": job.exit_code,
-        "url": f"{base_url}/jobs/{job.pk}",
+        "url": base_url + reverse("job", args=[job.pk]),
     }
 
 

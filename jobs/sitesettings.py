@@ -28,6 +28,7 @@ class SiteSettings:
     max_jobs_per_card: int | None = 8
     mode: str = "smart-queue"
     policy: str = ""
+    log_dir: str | None = None  # where links to job logs go; None: none are made
     open_queue: bool | None = None  # everybody sees task_id and owner of every job in the queue
 
     def threshold(self, mode: str) -> float:
@@ -84,6 +85,12 @@ def _count_or_none(value: object) -> bool:
     return value is None or (type(value) is int and 1 <= value <= 100_000)
 
 
+def _directory_or_none(value: object) -> bool:
+    if value is None:
+        return True
+    return isinstance(value, str) and value.startswith("/") and value.isprintable()
+
+
 def _share_or_none(value: object) -> bool:
     return value is None or (type(value) in (int, float) and 0 < float(str(value)) <= 1)
 
@@ -97,6 +104,10 @@ _CHECKS: dict[str, tuple[Callable[[object], bool], str]] = {
     "max_jobs_per_card": (_count_or_none, "a whole number from 1 on, or null for no limit"),
     "mode": (lambda value: value in _MODES, ", ".join(_MODES)),
     "policy": (lambda value: isinstance(value, str), "path/policy.py:ClassName, or empty"),
+    "log_dir": (
+        _directory_or_none,
+        "an absolute path on the service's machine, or null for no links",
+    ),
     "open_queue": (
         lambda value: value is None or isinstance(value, bool),
         "true, false, or null (open while there is one project)",

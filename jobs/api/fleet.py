@@ -110,7 +110,7 @@ def _gpu(tile: Tile, caller: Grant) -> dict[str, Any]:
         "used_bytes": device.used,
         "booked_bytes": device.booked,
         "foreign_bytes": device.foreign,
-        "free_bytes": tile.free,
+        "free_bytes": tile.room,
         "busy": device.busy,
         "temperature_celsius": device.temperature,
         "power_watts": device.power,

@@ -74,7 +74,7 @@ def not_signed_in() -> Refused:
         detail=_(
             "This needs a token or a session, and none that is accepted came with the request."
         ),
-        hint=_("Send “Authorization: Bearer TOKEN” with a token that you made on the page Tokens."),
+        hint=_("Send “Authorization: Bearer TOKEN” with a token from your account page."),
         status=401,
     )
 

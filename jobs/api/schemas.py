@@ -419,6 +419,7 @@ class SettingsOut(Schema):
     max_jobs_per_card: int | None
     mode: str
     policy: str
+    log_dir: str | None = Field(description="where links to job logs are made")
     open_queue: bool | None
 
 

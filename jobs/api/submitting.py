@@ -10,7 +10,7 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext as _
 
-from jobs import snapshots, submission
+from jobs import queue, snapshots, submission
 from jobs.api.answers import answer, base_url
 from jobs.api.auth import grant
 from jobs.api.finding import project_to_use
@@ -91,6 +91,8 @@ def plan(request: HttpRequest, wanted: Wanted) -> dict[str, Any]:
 
 
 def _answer_to(request: HttpRequest, done: Submission) -> Answer:
+    if done.created:
+        queue.forget()  # so that the answer can tell the new job's position
     body = job_json(done.job, base_url=base_url(request))
     warnings = [_warning(each) for each in done.warnings]
     return 201 if done.created else 200, {**body, "warnings": warnings}

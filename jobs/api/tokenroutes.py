@@ -83,7 +83,7 @@ def _check_no_more_than(caller: Grant, wanted: TokenIn) -> None:
     if caller.user.is_service:
         raise _refused(
             _("The shared token makes no other tokens."),
-            _("Sign in as a person and make one on the page Tokens."),
+            _("Sign in as a person and make one on your account page."),
         )
     if more:
         raise _refused(

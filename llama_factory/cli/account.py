@@ -45,7 +45,7 @@ def logout(url: UrlOption = None) -> None:
 
     address = read_config(url=url).url.value
     if address and forget_token(address):
-        say(f"Forgot the token of {address}. To make it invalid, revoke it on the page Tokens.")
+        say(f"Forgot the token of {address}. To make it invalid, revoke it on your account page.")
         return
     say(f"No token is kept for {address}." if address else "No service is configured.")
     raise typer.Exit(ExitCode.NOT_SIGNED_IN)
@@ -88,6 +88,6 @@ def _as_dict(found: ClientConfig) -> dict[str, dict[str, str | None]]:
 
 def _read_token(address: str) -> str:
     if sys.stdin.isatty():
-        say(f"Make a token on {address}/tokens and paste it here; it is not shown.")
+        say(f"Make a token on {address}/account/ and paste it here; it is not shown.")
         return str(typer.prompt("Token", hide_input=True, err=True)).strip()
     return sys.stdin.read().strip()

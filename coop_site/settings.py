@@ -170,7 +170,7 @@ STORAGES = {
     },
 }
 
-# --- django-q2: periodic and slow work, never a job's process ----------------------------------------------------------
+# --- django-q2: periodic and slow work, never a job's process ------------------------------------------
 Q_CLUSTER = {
     "name": "llama-coop",
     "orm": "default",

@@ -61,7 +61,8 @@ def _simulated_words() -> str:
             "Simulated cards, as COOP_GPUS asks for. Jobs run for real, on the CPU; the memory shown is made up."
         )
     return _(
-        "Simulated cards: this machine has no NVIDIA driver. Jobs run for real, on the CPU; the memory shown is made up."
+        "Simulated cards: this machine has no NVIDIA driver. Jobs run for real, on the CPU;"
+        " the memory shown is made up."
     )
 
 

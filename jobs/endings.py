@@ -46,11 +46,13 @@ def exited(attempt: Attempt, record: dict[str, Any], engine: Engine) -> Ending:
     if attempt.stop_for and record.get("stopped_by") == "control":
         return _as_told(attempt, record)
     if record.get("stopped_by") == "time_limit":
-        return _failed(Reason.TIME_LIMIT, _("It ran into its time limit."), record)
+        return _failed(Reason.TIME_LIMIT, str(_("It ran into its time limit.")), record)
     if record.get("launch_error"):
         return _failed(Reason.LAUNCH_FAILED, str(record["launch_error"]), record)
     if record.get("oom_kill"):
-        return _failed(Reason.HOST_OUT_OF_MEMORY, _("The machine ran out of main memory."), record)
+        return _failed(
+            Reason.HOST_OUT_OF_MEMORY, str(_("The machine ran out of main memory.")), record
+        )
     config = attempt.job.spec.get("llamafactory")
     return judge_completion(
         Exit(code=record.get("code"), signal=record.get("signal")),

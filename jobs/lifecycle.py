@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.db import IntegrityError, transaction
 from django.db.models import F
@@ -201,7 +202,12 @@ def _start(
 ) -> Attempt:
     number = job.epoch + 1
     attempt = Attempt(job=job, number=number, node=node, created_at=now)
-    fields = {"epoch": number, "not_before": None, "wait_code": "", "wait_numbers": {}}
+    fields: dict[str, Any] = {
+        "epoch": number,
+        "not_before": None,
+        "wait_code": "",
+        "wait_numbers": {},
+    }
     if job.colour is None:
         fields["colour"] = _free_colour([device for device, _memory in placements])
     if not _move(job, JobState.STARTING, _Cause(kind="start"), **fields):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from django.conf import settings
 from django.db import transaction
@@ -46,7 +47,7 @@ class SiteSettings:
 def current() -> SiteSettings:
     """The values in force: what an admin changed, over the environment, over the defaults."""
     stored = dict(SiteSetting.objects.values_list("name", "value"))
-    given = {"mode": settings.COOP_MODE, "policy": settings.COOP_POLICY} | stored
+    given: dict[str, Any] = {"mode": settings.COOP_MODE, "policy": settings.COOP_POLICY} | stored
     return SiteSettings(**{name: value for name, value in given.items() if name in _CHECKS})
 
 

@@ -182,7 +182,11 @@ def _held_by_project() -> dict[int, dict[str, int]]:
     nothing = {"cards": 0, "memory": 0, "running": 0}
     held: dict[int, dict[str, int]] = defaultdict(lambda: dict(nothing))
     for row in rows:
-        held[row["attempt__job__project"]] = {name: row[name] for name in nothing}
+        held[row["attempt__job__project"]] = {
+            "cards": row["cards"],
+            "memory": row["memory"],
+            "running": row["running"],
+        }
     return held
 
 

@@ -140,9 +140,9 @@ def _with_named_config(spec: JobSpec, project: Project) -> JobSpec:
 
 
 def _check_llamafactory(spec: JobSpec) -> None:
-    if spec.llamafactory is None:
+    if not isinstance(spec.llamafactory, dict):
         return
-    problems = tuple(check_config(dict(spec.llamafactory), dataset=spec.dataset))
+    problems = tuple(check_config(spec.llamafactory, dataset=spec.dataset))
     if spec.resources.min_memory is None:
         problems += (
             Problem(
@@ -245,7 +245,7 @@ def _create(prepared: Prepared, user: User, door: str, cloned_from: Job | None) 
             priority=spec.priority,
             spec=spec.canonical(),
             content_hash=prepared.content_hash,
-            min_memory=resources.min_memory,
+            min_memory=resources.min_memory or 0,  # named, or the checks have refused it
             gpus=resources.gpus,
             gpu_type=resources.gpu_type or "",
             exclusive=resources.exclusive,

@@ -169,9 +169,7 @@ def test_every_module_postpones_its_annotations():
 
 @pytest.mark.parametrize("word", ["utils", "helpers", "helper", "misc", "common", "scheduler"])
 def test_no_module_has_a_name_that_says_nothing(word):
-    assert [
-        name_of(path) for path in sources() if path.stem == word or path.parent.name == word
-    ] == []
+    assert [name_of(path) for path in sources() if word in {path.stem, path.parent.name}] == []
 
 
 def test_the_words_of_django_q2_are_not_used_for_our_own_concepts():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,12 +14,16 @@ from jobs import actions, lifecycle
 from jobs.core.states import JobState
 from jobs.cycle import Cycle
 from jobs.engines.local import LocalEngine
-from jobs.models import Job
+from jobs.models import Attempt, Job
 from jobs.reconciling import ref_of
 from tests.rows import GIB, a_device, a_job, a_user
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.django_db
+
+
+def has_ended(engine: LocalEngine, attempt: Attempt) -> bool:
+    return engine.observe(ref_of(attempt)).kind != "alive"
 
 
 @pytest.fixture
@@ -30,9 +35,7 @@ def engine(tmp_path: Path, settings: object) -> Iterator[LocalEngine]:
         attempt = job.open_attempt
         if attempt is not None:
             engine.control(ref_of(attempt), "stop", 0.0)
-            wait_until(
-                lambda ref=ref_of(attempt): engine.observe(ref).kind != "alive", what="its end"
-            )
+            wait_until(partial(has_ended, engine, attempt), what="its end")
     engine.close()
 
 

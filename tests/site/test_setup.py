@@ -13,7 +13,6 @@ import pytest
 
 from tests.sources import ROOT
 
-
 LOCKS = ("requirements.lock", "requirements-dev.lock")
 
 

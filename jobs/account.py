@@ -56,7 +56,8 @@ def can_use(account: Account | None, path: Path) -> bool:
         return os.access(path, os.R_OK | os.X_OK)
     try:
         resolved = path.resolve(strict=True)
-        return all(_allows(account, folder, 0o1) for folder in resolved.parents) and _allows(
+        passed = {*path.absolute().parents, *resolved.parents}
+        return all(_allows(account, each, 0o1) for each in passed) and _allows(
             account, resolved, 0o5
         )
     except OSError:

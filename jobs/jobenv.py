@@ -113,23 +113,26 @@ def is_simulated(node: Node) -> bool:
     return node.source == SIMULATED
 
 
-@cache
 def python_folder(account: Account | None) -> str:
     """A folder in which `python` is the system's python3, for machines that know only the longer name, else "".
 
     Debian has no `python`, and task files written elsewhere say `python train.py`.
     """
-    if shutil.which("python", path=settings.COOP_JOB_PATH):
+    return _python_folder(account, settings.COOP_JOB_PATH, settings.COOP_HOME)
+
+
+@cache
+def _python_folder(account: Account | None, path: str, home: Path) -> str:
+    if shutil.which("python", path=path):
         return ""
-    found = shutil.which("python3", path=settings.COOP_JOB_PATH) or sys.executable
+    found = shutil.which("python3", path=path) or sys.executable
     if not can_use(account, Path(found)):
         return ""
-    folder = Path(settings.COOP_HOME, "bin")
+    folder = home / "bin"
     folder.mkdir(exist_ok=True)
     folder.chmod(0o755)
-    link = folder / "python"
-    if not link.is_symlink() or str(link.readlink()) != found:
-        temporary = folder / f".python.{os.getpid()}"
-        temporary.symlink_to(found)
-        temporary.replace(link)
+    temporary = folder / f".python.{os.getpid()}"
+    temporary.unlink(missing_ok=True)
+    temporary.symlink_to(found)
+    temporary.replace(folder / "python")
     return str(folder)

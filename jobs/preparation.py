@@ -19,6 +19,7 @@ from jobs import checkpoints, datasetstore, rundir
 from jobs.account import Account, job_account, make_home
 from jobs.core.jobspec import JobSpec
 from jobs.core.llamafactory import prepare_config, train_argv
+from jobs.core.problems import TaskFileError
 from jobs.engines.base import AttemptLaunch, AttemptRef
 from jobs.jobenv import job_environment
 from jobs.jobfolder import JobFolder
@@ -43,7 +44,7 @@ def prepare(attempt: Attempt) -> AttemptLaunch:
         OSError: a file cannot be written.
     """
     job, account = attempt.job, job_account()
-    spec = JobSpec.from_canonical(job.spec)
+    spec = _spec_of(job)
     work, output = _folders(job, account)
     resume_from = checkpoints.prepare_to_resume(output) if attempt.number > 1 else None
     names = _link_datasets(job, work)
@@ -76,6 +77,20 @@ def working_directory(spec: JobSpec, work: Path) -> Path:
     if spec.command is not None and settings.COOP_WORKDIR:
         return Path(settings.BASE_DIR, Path(settings.COOP_WORKDIR).expanduser())
     return work
+
+
+def _spec_of(job: Job) -> JobSpec:
+    """The stored task, once more checked: an admin may have edited it, and one job must not stop all others."""
+    try:
+        return JobSpec.from_canonical(job.spec)
+    except TaskFileError as error:
+        raise Refused(
+            code="task_invalid",
+            title=_("The stored task is not valid"),
+            detail=str(error),
+            hint=_("Submit the job again."),
+            problems=error.problems,
+        ) from error
 
 
 def _folders(job: Job, account: Account | None) -> tuple[Path, Path]:
@@ -111,8 +126,12 @@ def _command(
         shell = shutil.which("bash", path=settings.COOP_JOB_PATH) or "/bin/bash"
         return [shell, "-c", spec.command], ""
     if not isinstance(spec.llamafactory, dict):
-        raise TypeError(
-            f"The config {spec.llamafactory!r} was not looked up when the job was handed in."
+        raise Refused(
+            code="config_missing",
+            title=_("The training config is missing"),
+            detail=_("The job names the config “%(name)s” but does not hold it.")
+            % {"name": spec.llamafactory},
+            hint=_("Submit the job again."),
         )
     trainer = find_trainer(job_account())
     config = prepare_config(

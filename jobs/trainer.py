@@ -45,7 +45,7 @@ def find_trainer(account: Account | None = None) -> Trainer:
             ),
             status=500,
         )
-    if not can_use(account, path):
+    if not all(can_use(account, each) for each in _needed(path)):
         raise Refused(
             code="llamafactory_unreachable",
             title=_("LLaMA-Factory cannot be used by jobs"),
@@ -53,7 +53,10 @@ def find_trainer(account: Account | None = None) -> Trainer:
                 "Jobs run as the account “%(account)s”, which may not read and execute %(path)s."
             )
             % {"account": account.name if account else _("of the service"), "path": path},
-            hint=_("Install LLaMA-Factory where every account may read it, such as /opt."),
+            hint=_(
+                "Install LLaMA-Factory, and the Python that it was installed with, where every account may"
+                " read it, such as /opt and /usr."
+            ),
             status=500,
         )
     return _called(path)
@@ -68,6 +71,12 @@ def _located(configured: str) -> Path | None:
     if path.is_dir():
         path = path / "bin" / COMMAND
     return path if path.is_file() and os.access(path, os.X_OK) else None
+
+
+def _needed(path: Path) -> list[Path]:
+    """The program, and the interpreter of its virtual environment, which may lead into somebody's home."""
+    interpreter = path.parent / "python"
+    return [path, interpreter] if interpreter.exists() else [path]
 
 
 def _called(path: Path) -> Trainer:

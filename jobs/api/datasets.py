@@ -88,19 +88,6 @@ def upload_dataset(
     return answer(request, _dataset(dataset), status=201)
 
 
-@router.get("/datasets/{dataset_id}", response=DatasetOut, auth=Allowed(tokens.READ))
-def show_dataset(request: HttpRequest, dataset_id: str) -> HttpResponse:
-    """One version of a dataset."""
-    return answer(request, _dataset(_find(request, dataset_id)))
-
-
-@router.delete("/datasets/{dataset_id}", response={204: None}, auth=Allowed(tokens.SUBMIT))
-def delete_dataset(request: HttpRequest, dataset_id: str) -> HttpResponse:
-    """Take a version off the list; jobs handed in with it keep it until they have ended."""
-    datasets.delete(_find(request, dataset_id), grant(request).user)
-    return HttpResponse(status=204)
-
-
 @router.post("/datasets/uploads", response={201: UploadOut}, auth=Allowed(tokens.SUBMIT))
 def begin_upload(request: HttpRequest, wanted: UploadIn) -> HttpResponse:
     """Begin an upload in parts: then PATCH the parts in their order, then POST to `finish`."""
@@ -152,6 +139,22 @@ def finish_upload(
 def give_up_upload(request: HttpRequest, upload_id: str) -> HttpResponse:
     """Give an upload up."""
     datasets.discard(_own(request, upload_id))
+    return HttpResponse(status=204)
+
+
+# After the uploads: their addresses would be taken for ids.
+
+
+@router.get("/datasets/{dataset_id}", response=DatasetOut, auth=Allowed(tokens.READ))
+def show_dataset(request: HttpRequest, dataset_id: str) -> HttpResponse:
+    """One version of a dataset."""
+    return answer(request, _dataset(_find(request, dataset_id)))
+
+
+@router.delete("/datasets/{dataset_id}", response={204: None}, auth=Allowed(tokens.SUBMIT))
+def delete_dataset(request: HttpRequest, dataset_id: str) -> HttpResponse:
+    """Take a version off the list; jobs handed in with it keep it until they have ended."""
+    datasets.delete(_find(request, dataset_id), grant(request).user)
     return HttpResponse(status=204)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 from django.db import IntegrityError, transaction
 from django.db.models import Count, Sum
@@ -17,6 +17,7 @@ from jobs.api.auth import Allowed, grant
 from jobs.api.finding import find_project
 from jobs.api.problems import Invalid
 from jobs.api.schemas import (
+    MembersIn,
     MembersOut,
     ProblemOut,
     ProjectChangeIn,
@@ -98,14 +99,14 @@ def list_members(request: HttpRequest, slug: str) -> HttpResponse:
 
 
 @router.patch("/projects/{slug}/members", response=MembersOut, auth=Allowed(tokens.CONTROL))
-def change_members(request: HttpRequest, slug: str, wanted: dict[str, Role | None]) -> HttpResponse:
-    """Add people, change roles, or with `null` take people out: `{"ana": "member", "wang": null}`."""
+def change_members(request: HttpRequest, slug: str, wanted: MembersIn) -> HttpResponse:
+    """Add people, change roles, or with `null` take people out."""
     project = _managed(request, slug)
-    people = {name: _person(name) for name in wanted}
+    people = {name: _person(name) for name in wanted.members}
     with transaction.atomic():
-        for name, role in wanted.items():
+        for name, role in wanted.members.items():
             _set_role(project, people[name], role)
-        record(grant(request).user, project, "members changed", **wanted)
+        record(grant(request).user, project, "members changed", **wanted.members)
     return answer(request, _members(project))
 
 
@@ -173,9 +174,7 @@ def _person(username: str) -> User:
     return user
 
 
-def _set_role(
-    project: Project, user: User, role: Literal["viewer", "member", "lead"] | None
-) -> None:
+def _set_role(project: Project, user: User, role: Role | None) -> None:
     if role is None:
         Membership.objects.filter(project=project, user=user).delete()
     else:

@@ -343,6 +343,14 @@ class MembersOut(Schema):
     items: list[MemberOut]
 
 
+class MembersIn(Schema):
+    """Who gets which role; null takes somebody out."""
+
+    members: dict[str, Role | None] = Field(
+        description='user name to role: {"ana": "member", "wang": null}'
+    )
+
+
 class QuotaSideOut(Schema):
     """One side of a quota; null: none."""
 

@@ -83,10 +83,10 @@ def answer_requests(channel: Channel, cards: Cards) -> None:
     channel.send({"source": cards.source, "driver": cards.driver})
     while (request := channel.receive()) is not None:
         uuids = cards.begin(map(_holding, request["holdings"]))
-        channel.send({"order": (order := _order(uuids, request))})
+        channel.send({"cards": uuids, "order": (order := _order(uuids, request))})
         for uuid in order:
             channel.send({"card": cards.read(uuid).to_wire()})
-        channel.send({"end": uuids, "notice": cards.notice})
+        channel.send({"notice": cards.notice})
 
 
 def to_request(holdings: Iterable[Holding], skip: list[str], last: list[str]) -> dict[str, Any]:

@@ -194,9 +194,9 @@ class IsolatedProbe:
             self._suspects.pop(device.uuid, None)
             child.order.remove(device.uuid)
         elif "order" in frame:
-            child.order = frame["order"]
-        elif "end" in frame:
-            self._known, self._notice, child.waiting = frame["end"], frame["notice"], False
+            self._known, child.order = frame["cards"], frame["order"]
+        elif "notice" in frame:
+            self._notice, child.waiting = frame["notice"], False
             self._restart.succeed()
             self._trouble = self._trouble if self._suspects else None
         elif "source" in frame:

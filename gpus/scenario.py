@@ -24,6 +24,7 @@ from typing import Any
 
 import yaml
 
+from gpus.smallfile import read_small
 from jobs.core.units import UnitError, parse_size
 
 UNKNOWN_NAMES = ("power", "temperature", "busy", "memory", "process_memory")
@@ -110,8 +111,7 @@ class ScenarioFile:
 
 
 def _text(path: Path) -> str:
-    with path.open("rb") as file:
-        data = file.read(LARGEST_FILE + 1)
+    data = read_small(path, LARGEST_FILE + 1, follow_links=True)
     if len(data) > LARGEST_FILE:
         raise ScenarioError(
             f"It is larger than the {LARGEST_FILE} bytes that are allowed. Shorten it."

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import stat
 import threading
 import time
 import uuid
@@ -23,6 +21,7 @@ from typing import Any
 from gpus.fleetspec import CardModel
 from gpus.readings import SIMULATED, DeviceReading, Holding, ProcessReading
 from gpus.scenario import Defects, ScenarioFile
+from gpus.smallfile import read_small
 
 SILENT_SHARE = 0.9  # of its booking, for a job that does not say what it uses
 SILENT_BUSY = 0.85
@@ -124,7 +123,7 @@ class UsageFiles:
         if path is None:
             return Usage()
         try:
-            said = _usage(json.loads(_content(path)))
+            said = _usage(json.loads(read_small(path, LARGEST_USAGE_FILE)))
         except FileNotFoundError:
             return Usage()
         except (OSError, ValueError, RecursionError):
@@ -135,17 +134,6 @@ class UsageFiles:
     def keep_only(self, paths: AbstractSet[Path]) -> None:
         """Forget the files of jobs that have ended."""
         self._last = {path: said for path, said in self._last.items() if path in paths}
-
-
-def _content(path: Path) -> bytes:
-    """At most `LARGEST_USAGE_FILE` bytes of a regular file; never waits, as a pipe would make us."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
-    try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise OSError(f"{path} is not a regular file")
-        return os.read(descriptor, LARGEST_USAGE_FILE)
-    finally:
-        os.close(descriptor)
 
 
 def _usage(said: Any) -> Usage:

@@ -30,7 +30,8 @@ from jobs.engines import local_engine
 from jobs.engines.base import Engine
 from jobs.events import bus
 from jobs.holdings import ProcessTrees, holdings_of, open_bookings, refs_of
-from jobs.models import Allocation
+from jobs.models import Allocation, Attempt
+from jobs.progress import Following
 
 PERIOD = 1.0  # seconds between two looks
 PEAK_STEP = 2**20  # bytes by which a peak must have grown to be stored again
@@ -73,6 +74,7 @@ class Agent:
         self._bookings: list[Allocation] = []
         self._holdings: list[Holding] = []
         self._notice: str | None = None
+        self._following = Following()
         self.node = register_node(node or socket.gethostname())
         self._probe = (make_probe or _probe)(
             cards_of(self.node), lambda: self._holdings, self.node.name
@@ -103,6 +105,9 @@ class Agent:
         # 3. Tell the pages
         self._bus.send("web", dict(tick.message))
         self._say(tick)
+        # 4. Read how far the jobs' trainings are
+        running = Attempt.objects.open().filter(node=self.node).select_related("job")
+        self._following.follow(running, time.monotonic())
         return tick
 
     def _survive(self, work: Callable[[], object]) -> None:

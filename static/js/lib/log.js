@@ -20,11 +20,14 @@ export class LogView {
 
   // -- loading -------------------------------------------------------------------
 
+  // Shows the end, or the lines around a number.
   async open(line) {
-    this.#clear();
-    const block = await this.#fetch(line ? { line } : {});
-    this.#append(block);
-    this.atEnd = !line || block.lines.length < LINES_IN_BLOCK;
+    await this.#alone(async () => {
+      this.#clear();
+      const block = await this.#fetch(line ? { line } : {});
+      this.#append(block);
+      this.atEnd = !line || block.lines.length < LINES_IN_BLOCK;
+    });
     if (line) {
       this.setFollowing(false);
       this.#goTo(line);
@@ -34,29 +37,43 @@ export class LogView {
     this.#showButtons();
   }
 
-  // The log has grown to `size` bytes.
+  // The log of an attempt has grown to `size` bytes.
   async grow(attempt, size) {
+    this.known = { attempt, size };
+    if (this.busy) return; // looked at again when that is done
     if (attempt > this.attempt) this.#newAttempt(attempt);
-    if (attempt !== this.attempt || !this.atEnd || this.busy) return;
+    if (attempt !== this.attempt || !this.atEnd || size === this.end) return;
     if (size < this.end) return this.open(); // another file than before
-    this.busy = true;
-    try {
+    await this.#alone(async () => {
       let block;
       do {
         block = await this.#fetch({ after: this.end });
         this.#append(block);
       } while (block.lines.length >= LINES_IN_BLOCK && this.following);
       this.atEnd = block.lines.length < LINES_IN_BLOCK;
-    } finally {
-      this.busy = false;
-    }
+    });
     if (this.following) this.#stick();
     this.#showButtons();
   }
 
+  // One change of the list at a time: answers that cross each other would mix up the lines.
+  async #alone(work) {
+    this.busy = true;
+    const before = this.known;
+    try {
+      await work();
+    } finally {
+      this.busy = false;
+    }
+    const news = this.known;
+    if (news && news !== before) queueMicrotask(() => this.grow(news.attempt, news.size));
+  }
+
   async #earlier() {
     const first = this.blocks[0];
-    const block = await this.#fetch({ before: first.start });
+    if (this.busy) return;
+    let block;
+    await this.#alone(async () => (block = await this.#fetch({ before: first.start })));
     const height = this.pane.scrollHeight;
     const made = this.#makeBlock(block, first.first - block.lines.length, this.#newAnsi());
     this.blocks.unshift(made);
@@ -68,9 +85,12 @@ export class LogView {
   }
 
   async #later() {
-    const block = await this.#fetch({ after: this.end });
-    this.#append(block);
-    this.atEnd = block.lines.length < LINES_IN_BLOCK;
+    if (this.busy) return;
+    await this.#alone(async () => {
+      const block = await this.#fetch({ after: this.end });
+      this.#append(block);
+      this.atEnd = block.lines.length < LINES_IN_BLOCK;
+    });
     this.#showButtons();
   }
 
@@ -91,7 +111,7 @@ export class LogView {
       block.lines.forEach((text) => last.list.append(this.#makeLine(last.first + last.count++, text, this.ansi)));
       last.end = block.end;
     } else if (block.lines.length || !last) {
-      const made = this.#makeBlock(block, block.first ?? last.first + last.count, this.ansi);
+      const made = this.#makeBlock(block, block.first ?? (last ? last.first + last.count : 1), this.ansi);
       this.blocks.push(made);
       if (last) last.list.after(made.list);
       else this.pane.querySelector("#log-earlier").after(made.list);

@@ -107,7 +107,7 @@ def in_our_shape(request: HttpRequest, response: HttpResponse) -> HttpResponse:
         return response
     made = problem_response(from_status(response.status_code, request))
     if "Allow" in response:
-        made["Allow"] = response["Allow"]
+        made["Allow"] = ", ".join(sorted(response["Allow"].split(", ")))
     return made
 
 

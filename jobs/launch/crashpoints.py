@@ -15,7 +15,11 @@ def crash_point(name: str) -> None:
     """
     wanted = os.environ.get(VARIABLE)
     if wanted and _dice() < _probability(wanted, name):
-        os.kill(os.getpid(), signal.SIGKILL)
+        _die(name)
+
+
+def _die(_name: str) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _probability(wanted: str, name: str) -> float:

@@ -36,7 +36,8 @@ def _sqlite(path: Path) -> dict[str, Any]:
             "transaction_mode": "IMMEDIATE",
             "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
         },
-        "TEST": {"NAME": None},
+        # A file as in production: SQLite in memory, shared by threads, fails at once where a file waits.
+        "TEST": {"NAME": str(path.with_name("tests.sqlite3"))},
     }
 
 

@@ -28,36 +28,41 @@ class PriorityName(StrEnum):
     HIGH = "high"
 
 
+PriorityOption = Annotated[PriorityName | None, typer.Option(help="Overrides the file's.")]
+ChangesOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="FIELD=VALUE", help="Change a field; may be repeated."),
+]
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option(metavar="YAML", help="A LLaMA-Factory config; becomes the field llamafactory."),
+]
+DatasetOption = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="A dataset to upload first; .json, .jsonl or .csv."),
+]
+KeepOption = Annotated[
+    bool, typer.Option("--keep-impossible", help="Queue it even if no card of today can hold it.")
+]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Only show what would happen.")]
+WaitOption = Annotated[
+    bool, typer.Option("--wait", help="Wait for its end; exit with 3 if it fails.")
+]
+FollowOption = Annotated[bool, typer.Option("--follow", "-f", help="Print its log.")]
+
+
 def submit(  # noqa: PLR0913, PLR0917 - one parameter is one flag
     task: Annotated[Path, typer.Argument(metavar="TASK", help="The task file, such as task.yaml.")],
     project: ProjectOption = None,
     url: UrlOption = None,
-    priority: Annotated[PriorityName | None, typer.Option(help="Overrides the file's.")] = None,
-    changes: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="FIELD=VALUE", help="Change a field; may be repeated."),
-    ] = None,
-    config: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="YAML", help="A LLaMA-Factory config; becomes the field llamafactory."
-        ),
-    ] = None,
-    dataset_file: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="A dataset to upload first; .json, .jsonl or .csv."),
-    ] = None,
-    keep_impossible: Annotated[
-        bool,
-        typer.Option("--keep-impossible", help="Queue it even if no card of today can hold it."),
-    ] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only show what would happen.")
-    ] = False,
-    wait: Annotated[
-        bool, typer.Option("--wait", help="Wait for its end; exit with 3 if it fails.")
-    ] = False,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Print its log.")] = False,
+    priority: PriorityOption = None,
+    changes: ChangesOption = None,
+    config: ConfigOption = None,
+    dataset_file: DatasetOption = None,
+    keep_impossible: KeepOption = False,
+    dry_run: DryRunOption = False,
+    wait: WaitOption = False,
+    follow: FollowOption = False,
     yes: YesOption = False,
     json: JsonOption = False,
 ) -> None:

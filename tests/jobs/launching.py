@@ -59,9 +59,9 @@ class LaunchSite:
         self.engine.start(attempt)
         return attempt.ref
 
-    def start_running(self, script: str, **fields) -> AttemptRef:
-        """Start, and wait until the script itself says that it runs."""
-        ref = self.start(f"touch {{ready}}; {script}".replace("{ready}", "$PWD/ready"), **fields)
+    def start_running(self, script: str, *, first: str = "true", **fields) -> AttemptRef:
+        """Start, and wait until the script itself says that it has done what comes first."""
+        ref = self.start(f"{first}; touch $PWD/ready; {script}", **fields)
         wait_until((self.home / "ready").exists, what="the script to run")
         (self.home / "ready").unlink()
         return ref

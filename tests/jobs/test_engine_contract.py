@@ -166,7 +166,9 @@ def test_nothing_is_reaped_while_the_supervisor_lives(site, containment):
 
 
 def test_a_command_that_ignores_sigterm_is_gone_soon_after_the_grace(site, containment, mark):
-    ref = site.start_running(f"trap '' TERM; sleep {mark}; sleep {mark}", containment=containment)
+    ref = site.start_running(
+        f"sleep {mark}; sleep {mark}", first="trap '' TERM", containment=containment
+    )
     began = time.monotonic()
     site.engine.control(ref, "stop", grace_s=1.0)
     seen = site.end_of(ref)
@@ -186,7 +188,7 @@ def test_the_helpers_of_a_stopped_command_keep_the_grace_to_finish(site, contain
 
 
 def test_a_shorter_grace_can_be_asked_for_later(site):
-    ref = site.start_running("trap '' TERM; while :; do sleep 0.1; done")
+    ref = site.start_running("while :; do sleep 0.1; done", first="trap '' TERM")
     site.engine.control(ref, "stop", grace_s=600)
     site.engine.control(ref, "stop", grace_s=0)
     assert site.end_of(ref, seconds=5).exit["signal"] == signal.SIGKILL

@@ -9,7 +9,7 @@ from django.utils.translation import gettext as _
 from ninja import Router
 
 from gpus.models import Device
-from jobs import queue, tokens
+from jobs import queue, sitesettings, tokens
 from jobs.api.answers import answer, base_url
 from jobs.api.audit import record
 from jobs.api.auth import Allowed, grant
@@ -59,17 +59,20 @@ def show_queue(request: HttpRequest) -> HttpResponse:
     rows = queue.rows(caller.user)
     seen = [row.job for row in rows if row.job is not None and _may_see(caller, row.job)]
     known = {item["id"]: item for item in jobs_json(seen, base_url=base_url(request))}
-    return answer(request, {"items": [_row(row, known) for row in rows]})
+    is_open = sitesettings.current().queue_is_open
+    return answer(request, {"items": [_row(row, known, is_open) for row in rows]})
 
 
-def _row(row: QueueRow, known: dict[str, dict[str, Any]]) -> dict[str, Any]:
+def _row(row: QueueRow, known: dict[str, dict[str, Any]], is_open: bool) -> dict[str, Any]:
+    job = known.get(row.job.pk) if row.job else None
+    named = is_open or job is not None
     return {
         "position": row.position,
         "min_memory_bytes": row.needs,
         "gpus": row.gpus,
-        "name": row.named or None,
-        "owner": row.owner or None,
-        "job": known.get(row.job.pk) if row.job else None,
+        "name": row.named if named else None,
+        "owner": row.owner if named else None,
+        "job": job,
     }
 
 
@@ -95,10 +98,11 @@ def _set_drained(request: HttpRequest, uuid: str, *, drained: bool, reason: str)
 
 def _gpus(caller: Grant) -> list[dict[str, Any]]:
     nodes = fleet_for(caller.user).nodes
-    return [_gpu(tile, caller) for node in nodes for tile in node.tiles]
+    is_open = sitesettings.current().queue_is_open
+    return [_gpu(tile, caller, is_open) for node in nodes for tile in node.tiles]
 
 
-def _gpu(tile: Tile, caller: Grant) -> dict[str, Any]:
+def _gpu(tile: Tile, caller: Grant, is_open: bool) -> dict[str, Any]:
     device = tile.device
     return {
         "uuid": device.uuid,
@@ -120,25 +124,25 @@ def _gpu(tile: Tile, caller: Grant) -> dict[str, Any]:
         "drained": device.drained,
         "drain_reason": device.drain_reason or None,
         "fault": device.fault or None,
-        "holders": [_holder(segment, caller) for segment in tile.segments],
+        "holders": [_holder(segment, caller, is_open) for segment in tile.segments],
     }
 
 
-def _holder(segment: Segment, caller: Grant) -> dict[str, Any]:
+def _holder(segment: Segment, caller: Grant, is_open: bool) -> dict[str, Any]:
     return {
         "key": segment.key,
         "booked_bytes": segment.booked,
         "used_bytes": segment.used,
-        "job": _holding_job(segment, caller),
+        "job": _holding_job(segment, caller, is_open),
     }
 
 
-def _holding_job(segment: Segment, caller: Grant) -> dict[str, str | None] | None:
-    """The job behind a booking; by its name alone where the queue is open, or not at all."""
+def _holding_job(segment: Segment, caller: Grant, is_open: bool) -> dict[str, str | None] | None:
+    """The job behind a booking; by its name alone where the queue is open, else not at all."""
     job = segment.job
     if job is not None and _may_see(caller, job):
         return {"id": job.pk, "name": str(job), "owner": job.owner.username}
-    if segment.owner:
+    if is_open:
         return {"id": None, "name": segment.label, "owner": segment.owner}
     return None
 

@@ -457,7 +457,7 @@ class TokenIn(Schema):
     name: str = Field(min_length=1, max_length=80)
     scopes: list[Scope] = Field(min_length=1)
     project: str | None = Field(None, description="bind it to this project")
-    days: float = Field(90, description="until it expires; at most 90")
+    days: float = Field(90, gt=0, le=90, description="until it expires")
 
 
 class NewTokenOut(TokenOut):

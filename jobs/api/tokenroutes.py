@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
 from django.utils.translation import gettext as _
 from ninja import Router
 
@@ -44,7 +45,7 @@ def create_token(request: HttpRequest, wanted: TokenIn) -> HttpResponse:
         name=wanted.name,
         scopes=wanted.scopes,
         project=_project(request, wanted),
-        lifetime=timedelta(days=wanted.days),
+        lifetime=_lifetime(caller, wanted),
     )
     record(caller.user, row, "created", scopes=row.scopes, project=wanted.project)
     return answer(request, {**token_json(row), "token": text}, status=201)
@@ -90,6 +91,12 @@ def _check_no_more_than(caller: Grant, wanted: TokenIn) -> None:
             _("This token has not itself the scope %(more)s.") % {"more": ", ".join(more)},
             _("Sign in on the pages to make such a token."),
         )
+
+
+def _lifetime(caller: Grant, wanted: TokenIn) -> timedelta:
+    asked = timedelta(days=wanted.days)
+    end = caller.token.expires_at if caller.token else None
+    return asked if end is None else min(asked, end - timezone.now())
 
 
 def _project(request: HttpRequest, wanted: TokenIn) -> Project | None:

@@ -16,18 +16,17 @@ from jobs.api.audit import record
 from jobs.api.auth import Allowed, grant
 from jobs.api.finding import find_project
 from jobs.api.problems import Invalid
-from jobs.api.schemas import (
+from jobs.api.projectschemas import (
     MembersIn,
     MembersOut,
-    ProblemOut,
     ProjectChangeIn,
     ProjectIn,
     ProjectOut,
     ProjectsOut,
     QuotaIn,
     QuotaOut,
-    Role,
 )
+from jobs.api.schemas import ProblemOut, Role
 from jobs.core.problems import shortened
 from jobs.models import Allocation, Membership, Project, Quota, User
 from jobs.projects import join

@@ -78,7 +78,7 @@ class Coop(Site):
         """Jobs, newest first: the unfinished ones, or with `all` or `state` others too."""
         states = [state] if isinstance(state, str) else list(state or ())
         wanted: dict[str, Any] = {"project": project or self.project, "mine": mine or None}
-        wanted["state"] = [item.upper() for item in states] or (None if all else "active")
+        wanted["state"] = states or (None if all else "active")
         return [Job.from_json(item) for item in self._pages("/jobs", wanted, limit)]
 
     def show(self, name: str) -> Job:

@@ -5,7 +5,7 @@
      +- NotSignedIn      no token, or one that is not accepted (HTTP 401)
      +- NotAllowed       signed in, but not permitted (HTTP 403); also a PermissionError
      +- NotFound         no such object, or not visible to you (HTTP 404); also a LookupError
-     +- InvalidTask      the task file is not valid (HTTP 400 or 422)
+     +- Invalid          the task file, dataset or request is not valid (HTTP 400 or 422)
      +- Refused          valid, but not now or not so: conflict, quota, never fits (HTTP 409, 422, 429)
      +- ServiceFailed    the service failed (HTTP 5xx), or answered something that is not ours
      +- JobEndedBadly    a job that was waited for did not succeed
@@ -22,7 +22,7 @@ from typing import Any
 class CoopError(Exception):
     """Something that the service or the way to it refused.
 
-    `code` is stable and meant for programs; `detail` and `hint` are sentences for people;
+    `code` is stable and meant for programs; `title`, `detail` and `hint` are for people;
     `problems` are the single faults of a task file; `status` is the HTTP status, 0 where there was no answer.
     """
 
@@ -30,6 +30,7 @@ class CoopError(Exception):
         self,
         detail: str,
         *,
+        title: str = "",
         code: str = "",
         hint: str = "",
         problems: Sequence[str] = (),
@@ -38,6 +39,7 @@ class CoopError(Exception):
     ) -> None:
         super().__init__(detail)
         self.detail = detail
+        self.title = title
         self.code = code
         self.hint = hint
         self.problems = tuple(problems)
@@ -45,7 +47,9 @@ class CoopError(Exception):
         self.extra = dict(extra or {})
 
     def __str__(self) -> str:
-        lines = [self.detail, *(f"  - {problem}" for problem in self.problems), self.hint]
+        # A detail repeats the problems, where there are some; then the title is enough.
+        head = f"{self.title}:" if self.problems and self.title else self.detail
+        lines = [head, *(f"  - {problem}" for problem in self.problems), self.hint]
         return "\n".join(line for line in lines if line)
 
 
@@ -65,8 +69,8 @@ class NotFound(CoopError, LookupError):
     """There is no such object, or it is not visible to this account."""
 
 
-class InvalidTask(CoopError):
-    """The task file, or a request built from it, is not valid."""
+class Invalid(CoopError):
+    """What was handed in is not valid: a task file, a dataset, a request."""
 
 
 class Refused(CoopError):
@@ -87,6 +91,7 @@ def error_from_answer(status: int, body: Mapping[str, Any]) -> CoopError:
     known = ("type", "title", "status", "detail", "code", "hint", "errors")
     return kind(
         str(body.get("detail") or body.get("title") or f"The service answered {status}."),
+        title=str(body.get("title") or ""),
         code=str(body.get("code", "")),
         hint=str(body.get("hint") or ""),
         problems=[_sentence(item) for item in body.get("errors") or ()],
@@ -96,22 +101,24 @@ def error_from_answer(status: int, body: Mapping[str, Any]) -> CoopError:
 
 
 _BY_STATUS: dict[int, type[CoopError]] = {
-    400: InvalidTask,
+    400: Invalid,
     401: NotSignedIn,
     403: NotAllowed,
     404: NotFound,
     405: ServiceFailed,
-    413: InvalidTask,
-    415: InvalidTask,
+    413: Invalid,
+    415: Invalid,
 }
 
-INVALID_CODES = frozenset({"task_invalid", "request_invalid"})
+INVALID_CODES = frozenset(
+    {"dataset_invalid", "request_invalid", "setting_refused", "task_invalid", "task_missing"}
+)
 """The codes of a 422 that say "this is wrong", as opposed to "this is not granted"."""
 
 
 def _kind(status: int, code: str) -> type[CoopError]:
     if status == 422 and code in INVALID_CODES:
-        return InvalidTask
+        return Invalid
     if status >= 500:
         return ServiceFailed
     return _BY_STATUS.get(status, Refused)

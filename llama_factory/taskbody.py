@@ -13,7 +13,7 @@ from jobs.core.taskfile import (
     parse_llamafactory_config,
     task_fields,
 )
-from llama_factory.errors import InvalidTask
+from llama_factory.errors import Invalid
 
 LARGEST_FILE = 4 * TASK_FILE_LIMIT
 """Bytes that are sent; the service has the last word on what is too large."""
@@ -51,7 +51,7 @@ def parse_changes(texts: list[str]) -> dict[str, str]:
     for text in texts:
         field, mark, value = text.partition("=")
         if not mark or not all(field.split(".")):
-            raise InvalidTask(
+            raise Invalid(
                 f"--set needs FIELD=VALUE, but was given {text!r}.",
                 code="bad_change",
                 hint="Write for example --set resources.min_memory=24G or --set priority=high.",
@@ -71,14 +71,14 @@ def _read(path: Path) -> bytes:
     try:
         size = path.stat().st_size
         if size > LARGEST_FILE:
-            raise InvalidTask(
+            raise Invalid(
                 f"{path} has {size} bytes; a task file or config has at most {LARGEST_FILE}.",
                 code="task_too_large",
                 hint="Give the task file itself. Rows of data go along with --dataset-file.",
             )
         return path.read_bytes()
     except OSError as error:
-        raise InvalidTask(
+        raise Invalid(
             f"The file {path} cannot be read: {error.strerror}.",
             code="file_unreadable",
             hint="Give the path of a file that exists and that you may read.",
@@ -115,8 +115,8 @@ def _typed(value: str) -> Any:
         raise _invalid(error) from error
 
 
-def _invalid(error: TaskFileError) -> InvalidTask:
-    return InvalidTask(
+def _invalid(error: TaskFileError) -> Invalid:
+    return Invalid(
         "The task is not valid.",
         code="task_invalid",
         problems=[str(problem) for problem in error.problems],

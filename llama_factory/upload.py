@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from llama_factory.errors import InvalidTask
+from llama_factory.errors import Invalid, Refused
 from llama_factory.transport import Transport
 
 FINISH_TIMEOUT_S = 600.0
@@ -48,14 +48,18 @@ def upload(
 
 
 def _send(transport: Transport, address: str, offset: int, part: bytes) -> int:
-    """Send one part; returns how many bytes the service has. The offset makes it repeatable."""
-    answer = transport.json(
-        "PATCH",
-        address,
-        data=part,
-        headers={"Upload-Offset": str(offset), "Content-Type": "application/octet-stream"},
-        repeatable=True,
-    )
+    """Send one part; returns how many bytes the service has.
+
+    A part that arrived although its answer was lost is refused when it is sent again; the refusal
+    says where to go on.
+    """
+    headers = {"Upload-Offset": str(offset), "Content-Type": "application/octet-stream"}
+    try:
+        answer = transport.json("PATCH", address, data=part, headers=headers, repeatable=True)
+    except Refused as error:
+        if error.code != "upload_offset" or error.extra["received"] <= offset:
+            raise
+        return int(error.extra["received"])
     return int(answer["received"])
 
 
@@ -63,14 +67,14 @@ def _size(path: Path) -> int:
     try:
         size = path.stat().st_size
     except OSError as error:
-        raise InvalidTask(
+        raise Invalid(
             f"The dataset file {path} cannot be read: {error.strerror}.",
             code="file_unreadable",
             hint="Give the path of a .json, .jsonl or .csv file that exists.",
         ) from error
     if size:
         return size
-    raise InvalidTask(
+    raise Invalid(
         f"The dataset file {path} is empty.",
         code="dataset_empty",
         hint="Give a .json, .jsonl or .csv file with at least one row.",

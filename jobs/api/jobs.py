@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from asgiref.sync import sync_to_async
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.utils.translation import gettext as _
 from ninja import Query, Router, Schema
 
 from jobs import actions, tokens
@@ -16,6 +17,7 @@ from jobs.api import submitting
 from jobs.api.answers import LARGEST_PAGE, answer, base_url, job_page
 from jobs.api.auth import Allowed, grant
 from jobs.api.finding import find_job
+from jobs.api.problems import Invalid
 from jobs.api.schemas import (
     CloneIn,
     JobChangeIn,
@@ -25,6 +27,7 @@ from jobs.api.schemas import (
     ProblemOut,
     SubmittedOut,
 )
+from jobs.core.problems import shortened
 from jobs.core.states import ACTIVE, TERMINAL, JobState, Priority
 from jobs.models import Job
 from jobs.serialize import job_json, jobs_json
@@ -34,7 +37,7 @@ router = Router()
 LOOK_EVERY_S = 0.25  # pause between two looks of a long poll
 LONGEST_WAIT_S = 60
 
-StateFilter = JobState | Literal["active", "ended"]
+STATE_GROUPS: dict[str, frozenset[JobState]] = {"active": ACTIVE, "ended": TERMINAL}
 
 TASK_BODY: dict[str, Any] = {
     "requestBody": {
@@ -65,7 +68,9 @@ TASK_BODY: dict[str, Any] = {
 class JobFilter(Schema):
     """Which jobs, and which page of them."""
 
-    state: list[StateFilter] = []
+    state: Annotated[
+        list[str], Query(description=f"one or more of {', '.join(JobState)}, active, ended")
+    ] = []
     project: str | None = None
     task_id: str | None = None
     run: int | None = None
@@ -181,9 +186,20 @@ def _chosen(request: HttpRequest, wanted: JobFilter) -> QuerySet[Job]:
     return jobs.filter(owner=caller.user) if wanted.mine else jobs
 
 
-def _states(wanted: list[StateFilter]) -> set[JobState]:
-    groups: dict[str, frozenset[JobState]] = {"active": ACTIVE, "ended": TERMINAL}
-    return {state for each in wanted for state in groups.get(each) or {JobState(each)}}
+def _states(wanted: list[str]) -> set[JobState]:
+    return {state for each in wanted for state in _state_group(each)}
+
+
+def _state_group(name: str) -> frozenset[JobState]:
+    """One state, in upper or lower case, or the states of a named group."""
+    if name.lower() in STATE_GROUPS:
+        return STATE_GROUPS[name.lower()]
+    if name.upper() in JobState.__members__:
+        return frozenset({JobState(name.upper())})
+    raise Invalid(
+        _("There is no state %(name)s.") % {"name": shortened(name)},
+        _("Allowed: %(states)s, active, ended.") % {"states": ", ".join(JobState)},
+    )
 
 
 @sync_to_async

@@ -11,7 +11,7 @@ from typing import NoReturn
 
 from llama_factory.errors import (
     CoopError,
-    InvalidTask,
+    Invalid,
     JobEndedBadly,
     NotAllowed,
     NotFound,
@@ -48,7 +48,7 @@ MEANING = {
 }
 
 _CODES: tuple[tuple[type[CoopError], ExitCode], ...] = (
-    (InvalidTask, ExitCode.USAGE),
+    (Invalid, ExitCode.USAGE),
     (JobEndedBadly, ExitCode.JOB_FAILED),
     (NotSignedIn, ExitCode.NOT_SIGNED_IN),
     (NotFound, ExitCode.NOT_FOUND),

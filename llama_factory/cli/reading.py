@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -42,7 +43,7 @@ def list_jobs(
     if json:
         show_json({"items": [job.raw for job in jobs], "next_cursor": None})
     elif jobs:
-        _print_jobs(jobs, owners=not mine)
+        _print_jobs(sorted(jobs, key=_place), owners=not mine)
     else:
         say("No jobs. Hand one in with: llama-coop submit task.yaml")
 
@@ -123,6 +124,13 @@ def _print_jobs(jobs: list[Job], *, owners: bool) -> None:
     from llama_factory.cli.tables import jobs_table  # noqa: PLC0415 - start-up cost of rich
 
     print_parts(jobs_table([job.raw for job in jobs], words.now(), owners=owners))
+
+
+def _place(job: Job) -> tuple[bool, bool, int, str]:
+    """Those on cards first, then the queue in its order, then the held ones; ended ones last."""
+    waits = not job.raw.get("started_at")
+    at = str(job.raw.get("started_at") or job.raw["submitted_at"])
+    return job.ended, waits, job.position or sys.maxsize, at
 
 
 def _facts(job: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -47,7 +47,7 @@ def cards_table(cards: Sequence[Mapping[str, Any]]) -> Table:
     table.add_column(overflow="fold")
     for card in cards:
         table.add_row(
-            f"[{card['index']}] {card['name']}",
+            f"[{card['index']}] {card['name'].removeprefix('NVIDIA ')}",
             _load(card),
             f"{memory_bar(card)}  {_used(card)}",
             _holders(card),

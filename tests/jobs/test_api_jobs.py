@@ -211,9 +211,10 @@ def test_the_list_is_filtered_by_state_project_owner_and_name(member):
     assert names(member.get(f"{JOBS}?project=nowhere")) == []
 
 
-def test_an_unknown_state_is_refused_with_the_field_named(member):
-    body = problem(member.get(f"{JOBS}?state=running"), 422, "request_invalid")
-    assert "state" in body["errors"][0]["field"]
+def test_an_unknown_state_is_refused_with_those_there_are(member):
+    body = problem(member.get(f"{JOBS}?state=walking"), 422, "request_invalid")
+    assert "RUNNING" in body["hint"]
+    assert names(member.get(f"{JOBS}?state=queued")) == []
 
 
 def test_the_list_takes_a_fixed_number_of_queries(member, django_assert_max_num_queries):

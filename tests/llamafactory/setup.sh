@@ -28,11 +28,17 @@ pick_python() {
     exit 1
 }
 
+# A folder that is no virtual environment is somebody's own.
+if [ -e "$target" ] && [ ! -f "$target/pyvenv.cfg" ] && [ -n "$(ls -A "$target")" ]; then
+    echo "$target exists and is no virtual environment. Empty it, or set LLAMAFACTORY_DIR to another folder." >&2
+    exit 1
+fi
+
 python=$(pick_python)
 echo "Installing LLaMA-Factory into $target with $python (two to four minutes) ..."
 rm -rf "$target"
 "$python" -m venv "$target"
-pip="$target/bin/python -m pip --disable-pip-version-check --quiet"
+pip="$target/bin/python -m pip --disable-pip-version-check --quiet --quiet"
 # torch first and with its dependencies, because a CUDA build brings its own; the rest exactly as pinned.
 $pip install --constraint "$requirements" torch
 $pip install --no-deps --requirement "$requirements"

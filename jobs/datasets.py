@@ -47,7 +47,9 @@ def begin(
     datasetrules.extension_of(filename)
     datasetrules.check_size(size)
     datasetrules.check_room(user, target, size)
-    shown = filename.replace("\0", "\N{REPLACEMENT CHARACTER}")  # PostgreSQL stores no NUL in a text
+    shown = filename.replace(
+        "\0", "\N{REPLACEMENT CHARACTER}"
+    )  # PostgreSQL stores no NUL in a text
     upload = DatasetUpload(project=target, owner=user, name=name, filename=shown, size=size)
     datasetstore.begin(upload.pk)
     upload.save(force_insert=True)

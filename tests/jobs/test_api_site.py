@@ -12,16 +12,13 @@ from django.core.cache import cache
 from django.utils import timezone
 
 from jobs import heartbeats, queue, sitesettings
+from jobs.api.projectschemas import MembersOut, ProjectOut, ProjectsOut, QuotaOut
 from jobs.api.schemas import (
     GpuOut,
     GpusOut,
     HealthOut,
-    MembersOut,
     NewTokenOut,
-    ProjectOut,
-    ProjectsOut,
     QueueOut,
-    QuotaOut,
     SettingsOut,
     TokensOut,
     WhoamiOut,

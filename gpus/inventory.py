@@ -1,17 +1,19 @@
-"""Which cards a node has: rows are made for new ones, and those that are gone are marked, never removed.
+"""Which cards a node has: rows are made for new ones, and those that are gone are marked.
 
-A row keeps what an admin decided (mode, drain) and what is booked, so it outlives the card.
+A row keeps what an admin decided (mode, drain) and what is booked, so it outlives the card. Only a simulated
+card that no job ever had is removed: it never was more than a word in COOP_GPUS.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from pathlib import Path
 
-from django.db import transaction
+from django.db import models, transaction
 
 from gpus.models import Device, Node
-from gpus.readings import DeviceReading, FleetReading
+from gpus.readings import SIMULATED, DeviceReading, FleetReading
 
 GONE = "This card is no longer there: the driver does not list it any more, or COOP_GPUS names other cards."
 
@@ -40,12 +42,16 @@ def differs(node: Node, rows: Iterable[Device], fleet: FleetReading) -> bool:
 def register_devices(node: Node, fleet: FleetReading) -> None:
     """Make rows for new cards, correct those of known ones, mark those that are gone."""
     with transaction.atomic():
+        was_simulated = node.source == SIMULATED
         if (node.source, node.driver) != (fleet.source, fleet.driver or ""):
             node.source, node.driver = fleet.source, fleet.driver or ""
             node.save(update_fields=["source", "driver"])
         for card in fleet.devices:
             _register(node, card)
-        _mark_gone(node, fleet.uuids)
+        gone = node.devices.exclude(uuid__in=fleet.uuids)
+        if was_simulated:
+            _remove_unused(gone)
+        gone.exclude(fault=GONE).update(fault=GONE)
 
 
 def _is_news(row: Device | None, card: DeviceReading) -> bool:
@@ -63,5 +69,7 @@ def _register(node: Node, card: DeviceReading) -> None:
         Device.objects.create(uuid=card.uuid, **seen)
 
 
-def _mark_gone(node: Node, uuids: Iterable[str]) -> None:
-    node.devices.exclude(uuid__in=uuids).exclude(fault=GONE).update(fault=GONE)
+def _remove_unused(devices: models.QuerySet[Device]) -> None:
+    for device in devices:
+        with contextlib.suppress(models.ProtectedError):  # somebody's history has it
+            device.delete()

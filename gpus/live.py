@@ -49,7 +49,7 @@ def _device(card: LiveCard, now: float) -> dict[str, Any]:
     return {
         "uuid": card.uuid,
         "total": card.total,
-        "used": account.used if account else None,
+        "used": reading.memory_used if reading else None,
         "free": account.free if account else None,
         "foreign": account.foreign if account else None,
         "booked": account.booked if account else 0,

@@ -29,8 +29,14 @@ from jobs.bus import Bus
 from jobs.engines import local_engine
 from jobs.engines.base import Engine
 from jobs.events import bus
-from jobs.holdings import ProcessTrees, holdings_of, open_bookings, refs_of
-from jobs.models import Allocation, Attempt
+from jobs.holdings import (
+    ProcessTrees,
+    holdings_of,
+    open_attempts,
+    open_bookings,
+    refs_of,
+)
+from jobs.models import Allocation
 from jobs.progress import Following
 
 PERIOD = 1.0  # seconds between two looks
@@ -106,8 +112,7 @@ class Agent:
         self._bus.send("web", dict(tick.message))
         self._say(tick)
         # 4. Read how far the jobs' trainings are
-        running = Attempt.objects.open().filter(node=self.node).select_related("job")
-        self._following.follow(running, time.monotonic())
+        self._following.follow(open_attempts(self.node), time.monotonic())
         return tick
 
     def _survive(self, work: Callable[[], object]) -> None:

@@ -7,12 +7,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from django.db import models
+
 from gpus.models import Node
 from gpus.readings import Holding
 from jobs import rundir
 from jobs.core.states import JobState
 from jobs.engines.base import AttemptRef, Engine
-from jobs.models import Allocation
+from jobs.models import Allocation, Attempt
 
 TREE_KEPT = (
     10.0  # seconds after which a process tree is read anew, even if nothing seems to have changed
@@ -68,6 +70,13 @@ def open_bookings(node: Node) -> list[Allocation]:
             "attempt__job__state",
         )
         .order_by("pk")
+    )
+
+
+def open_attempts(node: Node) -> models.QuerySet[Attempt]:
+    """The node's open attempts with the states of their jobs."""
+    return (
+        Attempt.objects.open().filter(node=node).select_related("job").only("number", "job__state")
     )
 
 

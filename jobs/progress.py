@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 
 from django.conf import settings
+from django.db import transaction
 
 from jobs import rundir
 from jobs.core import progress as core
@@ -59,7 +60,10 @@ class Following:
             if followed.read(now, frozen=attempt.job.state == JobState.SUSPENDED):
                 changed.append(followed)
         changed += [followed for followed in before.values() if followed.read(now, frozen=False)]
-        return [followed.job_id for followed in changed if _stored(followed)]
+        if not changed:
+            return []
+        with transaction.atomic():  # one commit for all of them: each is a write to the disk
+            return [followed.job_id for followed in changed if _stored(followed)]
 
 
 def loss_points(job: Job, after: int | None = None, limit: int = 1000) -> list[LossPoint]:

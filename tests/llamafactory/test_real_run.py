@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
@@ -23,7 +22,6 @@ from jobs.models import Attempt, Dataset, Job
 from jobs.preparation import prepare, ref_of
 from jobs.progress import Following, loss_points
 from jobs.refusals import Refused
-from jobs.trainer import find_trainer
 from tests.rows import a_device, a_started_job, a_user
 from tests.waiting import wait_until
 
@@ -31,17 +29,6 @@ pytestmark = [pytest.mark.llamafactory, pytest.mark.django_db]
 
 HERE = Path(__file__).parent
 PATIENCE_S = 400  # a run takes some ten seconds on an idle machine, nearly all of them imports
-
-
-@pytest.fixture(scope="module")
-def tiny() -> Iterator[Path]:
-    """The model, datasets and configs, where every account can read them."""
-    folder = Path(tempfile.mkdtemp(prefix="coop-tiny-"))
-    folder.chmod(0o755)
-    python = Path(find_trainer().folder) / "python"
-    subprocess.run([python, HERE / "make_tiny.py", folder], check=True, capture_output=True)
-    yield folder
-    shutil.rmtree(folder)
 
 
 @pytest.fixture

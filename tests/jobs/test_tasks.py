@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from datetime import UTC, datetime, timedelta
 
@@ -124,6 +125,7 @@ def test_a_backup_is_a_whole_private_database(settings, tmp_path, person):
     if copy is None:
         pytest.skip("PostgreSQL has its own tools")
     assert copy.stat().st_mode & 0o777 == 0o600
-    names = sqlite3.connect(copy).execute("select username from jobs_user").fetchall()
-    assert names == [("researcher-1",)]
     assert [path.name for path in copy.parent.iterdir()] == [copy.name]
+    with contextlib.closing(sqlite3.connect(copy)) as database:
+        names = database.execute("select username from jobs_user").fetchall()
+    assert names == [("researcher-1",)]

@@ -47,7 +47,8 @@ def prepare(attempt: Attempt) -> AttemptLaunch:
     spec = _spec_of(job)
     work, output = _folders(job, account)
     resume_from = checkpoints.prepare_to_resume(output) if attempt.number > 1 else None
-    names = _link_datasets(job, work)
+    # Without a name there is nothing to ask the database for, and a burst of short jobs is not slowed.
+    names = _link_datasets(job, work) if spec.dataset else []
     argv, path = _command(spec, work, output, bool(names), attempt.number, resume_from)
     return AttemptLaunch(
         ref=ref_of(attempt),

@@ -14,9 +14,9 @@ let log = null;
 let chartsAt = 0;
 let chartsTimer = 0;
 
-async function startLog() {
+async function startLog(attempt) {
   const { AnsiUp } = await import(document.querySelector("script[data-ansi]").dataset.ansi);
-  log = new LogView(logRoot, AnsiUp);
+  log = new LogView(logRoot, AnsiUp, attempt);
   const line = /^#L(\d+)$/.exec(location.hash);
   await log.open(line ? Number(line[1]) : undefined);
 }
@@ -73,17 +73,17 @@ function hear(message) {
   }
   if (message.k === "readings") loadChartsSoon();
   if (message.k === "log" && message.attempt > 0) {
-    if (document.getElementById("output").hidden) start();
+    if (document.getElementById("output").hidden) start(message.attempt);
     else log?.grow(message.attempt, message.size);
   }
 }
 
-function start() {
+function start(attempt) {
   document.getElementById("output").hidden = false;
   document.getElementById("no-output")?.remove();
   loadCharts();
-  startLog();
+  startLog(attempt);
 }
 
-if (!document.getElementById("output").hidden) start();
+if (!document.getElementById("output").hidden) start(Number(logRoot.dataset.attempt));
 openSocket(`/ws/jobs/${id}`, hear);

@@ -71,7 +71,7 @@ async function sendDatasetFirst() {
   button.disabled = true;
   try {
     const dataset = await uploadDataset({
-      address: form.dataset.upload,
+      address: form.getAttribute("data-upload"), // form.dataset is its field of that name
       token: form.elements.csrfmiddlewaretoken.value,
       file,
       name: nameFor(file),

@@ -5,11 +5,11 @@ const MOST_LINES = 5000;
 const LINES_IN_BLOCK = 1000;
 
 export class LogView {
-  constructor(root, AnsiUp) {
+  constructor(root, AnsiUp, attempt) {
     this.root = root;
     this.pane = root.querySelector(".log");
     this.address = root.dataset.log;
-    this.attempt = Number(root.dataset.attempt);
+    this.attempt = attempt;
     this.AnsiUp = AnsiUp;
     this.ansi = this.#newAnsi();
     this.following = true;
@@ -138,12 +138,11 @@ export class LogView {
   #makeLine(number, text, ansi) {
     const line = document.createElement("li");
     line.id = `L${number}`;
-    const anchor = document.createElement("a");
-    anchor.href = `#L${number}`;
-    anchor.textContent = number;
+    const place = document.createElement("b");
+    place.textContent = number;
     const content = document.createElement("span");
     content.innerHTML = coloured(ansi, text);
-    line.append(anchor, content);
+    line.append(place, content);
     return line;
   }
 
@@ -203,6 +202,13 @@ export class LogView {
     this.pane.scrollTop = line.offsetTop - this.pane.clientHeight / 3;
   }
 
+  // A click on a number makes the address lead to this line.
+  #link(number) {
+    history.replaceState(null, "", `#L${number}`);
+    this.setFollowing(false);
+    this.#goTo(number);
+  }
+
   #showButtons() {
     this.root.querySelector("#log-earlier").hidden = !(this.blocks[0]?.start > 0);
     this.root.querySelector("#log-later").hidden = this.atEnd;
@@ -260,8 +266,8 @@ export class LogView {
     this.pane.addEventListener("touchmove", () => this.#noticeScroll(), { passive: true });
     this.pane.addEventListener("keyup", () => this.#noticeScroll());
     this.pane.addEventListener("click", (event) => {
-      const anchor = event.target.closest("li a");
-      if (anchor) this.#goTo(Number(anchor.textContent));
+      const place = event.target.closest("li b");
+      if (place) this.#link(Number(place.textContent));
     });
   }
 

@@ -15,7 +15,9 @@ from llama_factory.client import Coop
 from llama_factory.config import ClientConfig, local_service, read_config, state_dir
 from llama_factory.errors import CoopError, NotAllowed, Unreachable
 
-START_TIMEOUT_S = 60.0
+START_TIMEOUT_S = 120.0
+"""The first start makes the database and compresses the pages; on a busy machine that takes long."""
+
 POLL_S = 0.1
 SERVER_EXTRA = "pip install 'llama-coop[server]'"
 
@@ -32,6 +34,7 @@ def connect(
         start_service()
         config = read_config()
     coop = open_client(config)
+    coop.whoami()  # an address or a token that is wrong is told here, not at the first submit
     if wanted:
         _change(coop, wanted)
     return coop

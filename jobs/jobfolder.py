@@ -64,31 +64,26 @@ class JobFolder:
 
     def write(self, name: str, data: bytes, mode: int = 0o644) -> None:
         """Put a file there, whole or not at all, in the place of whatever has the name."""
-        temporary = f".{name}.{secrets.token_hex(6)}"
-        with os.fdopen(os.open(temporary, _NEW, mode, dir_fd=self._descriptor), "wb") as file:
-            file.write(data)
-            os.fchmod(file.fileno(), mode)
-        self._move(temporary, name)
+        with self._replacing(name) as temporary:
+            descriptor = os.open(temporary, _NEW, mode, dir_fd=self._descriptor)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(data)
+                os.fchmod(descriptor, mode)
 
     def link(self, source: Path, name: str) -> None:
         """Another name for the file at `source`; a copy where the file system cannot give it one."""
-        temporary = f".{name}.{secrets.token_hex(6)}"
-        try:
-            os.link(source, temporary, dst_dir_fd=self._descriptor, follow_symlinks=False)
-        except OSError as error:
-            if error.errno not in {errno.EXDEV, errno.EPERM, errno.EMLINK}:
-                raise
-            descriptor = os.open(temporary, _NEW, 0o444, dir_fd=self._descriptor)
-            with source.open("rb") as original, os.fdopen(descriptor, "wb") as copy:
-                shutil.copyfileobj(original, copy, 2**20)
-                os.fchmod(copy.fileno(), 0o444)
-        self._move(temporary, name)
+        with self._replacing(name) as temporary:
+            try:
+                os.link(source, temporary, dst_dir_fd=self._descriptor, follow_symlinks=False)
+            except OSError as error:
+                if error.errno not in {errno.EXDEV, errno.EPERM, errno.EMLINK}:
+                    raise
+                self._copy(source, temporary)
 
     def point(self, name: str, target: str) -> None:
         """A symbolic link to something in the same folder."""
-        temporary = f".{name}.{secrets.token_hex(6)}"
-        os.symlink(target, temporary, dir_fd=self._descriptor)
-        self._move(temporary, name)
+        with self._replacing(name) as temporary:
+            os.symlink(target, temporary, dir_fd=self._descriptor)
 
     def rename(self, name: str, new_name: str, into: JobFolder | None = None) -> None:
         """Give something here another name, in this folder or in another one."""
@@ -109,11 +104,21 @@ class JobFolder:
         """Its descriptor."""
         return self._descriptor
 
-    def _move(self, temporary: str, name: str) -> None:
+    def _copy(self, source: Path, name: str) -> None:
+        descriptor = os.open(name, _NEW, 0o444, dir_fd=self._descriptor)
+        with source.open("rb") as original, os.fdopen(descriptor, "wb") as copy:
+            shutil.copyfileobj(original, copy, 2**20)
+            os.fchmod(descriptor, 0o444)
+
+    @contextlib.contextmanager
+    def _replacing(self, name: str) -> Iterator[str]:
+        """A name of its own for what is being made, which then takes the place of `name` at once."""
+        temporary = f".{name}.{secrets.token_hex(6)}"
         try:
+            yield temporary
             os.rename(temporary, name, src_dir_fd=self._descriptor, dst_dir_fd=self._descriptor)
         finally:
-            # A rename between two names of one file leaves both.
+            # Left over by a failure, or by a rename between two names of one file, which leaves both.
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(temporary, dir_fd=self._descriptor)
 
@@ -132,9 +137,10 @@ def reading(root: Path, relative: str | PurePath) -> Iterator[int | None]:
 def read_small(root: Path, relative: str | PurePath, limit: int) -> bytes | None:
     """The content of such a file; None without one, or where it is larger than `limit` bytes."""
     with reading(root, relative) as descriptor:
-        if descriptor is None or os.fstat(descriptor).st_size > limit:
+        size = os.fstat(descriptor).st_size if descriptor is not None else 0
+        if descriptor is None or size > limit:
             return None
-        return os.pread(descriptor, limit, 0)
+        return os.pread(descriptor, size, 0)
 
 
 def _open_below(root: Path, parts: tuple[str, ...]) -> int | None:

@@ -135,7 +135,8 @@ class _Followed:
         if identity != self.identity or status.st_size < self.follower.offset:
             self.identity = identity
             self.follower.start_over()
-        return os.pread(descriptor, MOST_BYTES_AT_ONCE, self.follower.offset)
+        grown = min(status.st_size - self.follower.offset, MOST_BYTES_AT_ONCE)
+        return os.pread(descriptor, grown, self.follower.offset)
 
 
 def _stored(followed: _Followed) -> bool:

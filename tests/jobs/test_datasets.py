@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import threading
@@ -13,6 +14,7 @@ from django.utils import timezone
 
 from jobs import datasetrules, datasets, datasetstore
 from jobs.core.datasetcheck import PREVIEW_ROWS
+from jobs.jobfolder import JobFolder
 from jobs.models import Dataset, DatasetUpload, Membership, Project
 from jobs.projects import default_project, join
 from jobs.refusals import Refused
@@ -385,6 +387,29 @@ def test_a_link_that_a_job_planted_is_not_written_through(tmp_path):
     (work / "data" / "dataset_info.json").symlink_to(elsewhere / "dataset_info.json")
     datasetstore.link_into(work, "data", [dataset])
     assert (elsewhere / "dataset_info.json").read_text() == "precious"
+
+
+def test_a_dataset_is_copied_where_it_cannot_be_linked(tmp_path, monkeypatch):
+    """COOP_HOME/jobs may lie on another file system, and a file may have only so many names."""
+    dataset = stored()
+    work = tmp_path / "work"
+    work.mkdir()
+
+    def refuse(*args, **kwargs):
+        raise OSError(errno.EXDEV, "another file system")
+
+    monkeypatch.setattr(os, "link", refuse)
+    datasetstore.link_into(work, "data", [dataset])
+    copied = work / "data" / "my_data.jsonl"
+    assert copied.read_bytes() == GOOD
+    assert copied.stat().st_mode & 0o777 == 0o444
+
+
+def test_a_write_that_fails_leaves_nothing_behind(tmp_path):
+    (tmp_path / "taken").mkdir()
+    with JobFolder.open(tmp_path) as folder, pytest.raises(OSError, match="directory"):
+        folder.write("taken", b"x")
+    assert [path.name for path in tmp_path.iterdir()] == ["taken"]
 
 
 def test_a_job_without_datasets_gets_no_data_folder(tmp_path):

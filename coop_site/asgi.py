@@ -15,12 +15,15 @@ from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402 - the s
 from channels.security.websocket import AllowedHostsOriginValidator  # noqa: E402 - the same
 
 from coop_site.routing import websocket_urlpatterns  # noqa: E402 - the same
+from jobs.live import listening  # noqa: E402 - the same
 
-application = ProtocolTypeRouter(
-    {
-        "http": _http,
-        "websocket": AllowedHostsOriginValidator(
-            AuthMiddlewareStack(URLRouter(websocket_urlpatterns))
-        ),
-    }
+application = listening(
+    ProtocolTypeRouter(
+        {
+            "http": _http,
+            "websocket": AllowedHostsOriginValidator(
+                AuthMiddlewareStack(URLRouter(websocket_urlpatterns))
+            ),
+        }
+    )
 )

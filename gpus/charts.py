@@ -38,7 +38,8 @@ def memory_figure(
     used = [_gib(each.used) for each in shown]
     busy = [_percent(each.busy) for each in shown]
     traces = [
-        curve("used", times, used, "--accent", fill="tozeroy"),
+        _ground(times, used),
+        curve("used", times, used, "--accent"),
         curve("busy", times, busy, "--state-succeeded", yaxis="y2"),
     ]
     if any(each.foreign for each in points):
@@ -104,7 +105,7 @@ def thinned(points: Sequence[Point]) -> list[Point]:
 
 
 def with_gaps(points: Sequence[Point]) -> list[Point]:
-    """The points, with an empty one wherever nothing was measured in between."""
+    """The points, with empty ones at both ends of every time in which nothing was measured."""
     if len(points) < 2:
         return list(points)
     steps = sorted(later.start - earlier.start for earlier, later in pairwise(points))
@@ -112,10 +113,19 @@ def with_gaps(points: Sequence[Point]) -> list[Point]:
     shown = [points[0]]
     for earlier, later in pairwise(points):
         if later.start - earlier.start > longest:
-            gap = earlier.start + earlier.seconds
-            shown.append(Point(start=gap, seconds=earlier.seconds, used=None, busy=None))
+            shown.extend(_empty(at) for at in (earlier.start + 0.5, later.start - 0.5))
         shown.append(later)
     return shown
+
+
+def _empty(start: float) -> Point:
+    return Point(start=start, seconds=0, used=None, busy=None)
+
+
+def _ground(times: Sequence[float], values: Sequence[float | None]) -> go.Scatter:
+    """What lies under a line. Where that has a gap the ground falls to nothing, else plotly would fill the gap."""
+    solid = [0.0 if value is None else value for value in values]
+    return curve("", times, solid, "--accent", width=0, fill="tozeroy", hoverinfo="skip")
 
 
 def _level(value: int | None, colour: str, dash: str) -> dict[str, Any] | None:

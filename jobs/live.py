@@ -23,11 +23,14 @@ from jobs.outbox import Outbox
 
 HEAL_EVERY = 2.0  # seconds between looks at the event rows
 WATCH_EVERY = 0.5  # seconds between looks at logs and progress of the jobs that somebody watches
+FORGET_EVERY = 0.4  # seconds between two times that the computed queue is thrown away
 BATCH_FOR = 0.03  # seconds in which changes are gathered before viewers are asked about
 RING_SECONDS = 600
 REPLAY_STEP = 5  # seconds between the points that a newcomer gets
 _LOOK_BACK = 200  # event rows: with several writers a lower id may be committed after a higher one
 _MIB = 2**20
+
+ASGIApplication = Callable[[Any, Any, Any], Awaitable[None]]
 
 logger = logging.getLogger(__name__)
 
@@ -71,6 +74,16 @@ def hub() -> Hub:
     return _hubs[loop]
 
 
+def listening(application: ASGIApplication) -> ASGIApplication:
+    """An application whose process listens from its first request on, so that the first viewer finds some history."""
+
+    async def listened(scope: Any, receive: Any, send: Any) -> None:
+        hub().start()
+        await application(scope, receive, send)
+
+    return listened
+
+
 class Hub:
     """The sockets of this process, and the tasks that feed them."""
 
@@ -83,11 +96,12 @@ class Hub:
         self._last_event = 0
         self._told: set[int] = set()  # event rows that the bus or the look at the rows has brought
         self._flush: asyncio.TimerHandle | None = None
+        self._forgotten_at = 0.0
         self._tasks: set[asyncio.Task[None]] = set()
 
     def join_fleet(self, outbox: Outbox) -> None:
         """A socket wants the readings; it gets the last minutes first."""
-        self._start()
+        self.start()
         self._fleet.add(outbox)
         if self._rings:
             outbox.put("history", self._history())
@@ -96,12 +110,12 @@ class Hub:
 
     def join_jobs(self, viewer: Viewer) -> None:
         """A socket wants to hear of changed jobs."""
-        self._start()
+        self.start()
         self._viewers.add(viewer)
 
     def join_job(self, watcher: Watcher) -> None:
         """A socket watches one job."""
-        self._start()
+        self.start()
         self._watchers.add(watcher)
 
     def leave(self, seat: Outbox | Viewer | Watcher) -> None:
@@ -117,7 +131,8 @@ class Hub:
             self._told.add(message["event"])
             self._on_changed(message["jobs"], message["event"])
 
-    def _start(self) -> None:
+    def start(self) -> None:
+        """Begin to listen; does nothing where it listens already."""
         if not self._tasks:
             for work in (self._listen, self._heal, self._watch):
                 self._tasks.add(asyncio.get_running_loop().create_task(_for_ever(work)))
@@ -196,12 +211,19 @@ class Hub:
         )
 
     def _on_changed(self, jobs: Iterable[str], event: int) -> None:
-        queue.forget()
+        self._forget_queue()
         self._pending.update(jobs)
         self._last_event = max(self._last_event, event)
         if self._flush is None:
             loop = asyncio.get_running_loop()
             self._flush = loop.call_later(BATCH_FOR, self._flush_later)
+
+    def _forget_queue(self) -> None:
+        """Have positions computed afresh, but not for every change: a long queue costs a while to look through."""
+        now = asyncio.get_running_loop().time()
+        if now - self._forgotten_at >= FORGET_EVERY:
+            self._forgotten_at = now
+            queue.forget()
 
     def _flush_later(self) -> None:
         self._flush = None

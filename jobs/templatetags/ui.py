@@ -16,6 +16,7 @@ from django.utils.translation import gettext as _
 
 from jobs import why
 from jobs.core.units import format_duration, format_size
+from jobs.models import Job
 from jobs.templatetags.icons import ICONS
 from jobs.views.words import STATES, outcome_words, reason_words
 
@@ -106,6 +107,22 @@ def percent(share: float | None) -> str:
 def duration(seconds: float | None) -> str:
     """Seconds in the two largest units; a dash where they are not known."""
     return "–" if seconds is None else format_duration(seconds)
+
+
+@register.filter
+def about(seconds: float | None) -> str:
+    """A time that is left, no more exact than it is known: whole minutes above five of them."""
+    if seconds is None:
+        return "–"
+    return format_duration(round(seconds / 60) * 60 if seconds > 300 else seconds)
+
+
+@register.filter
+def ran(job: Job) -> str:
+    """From the first start to the end of a job that has ended."""
+    if job.started_at is None or job.finished_at is None:
+        return "–"
+    return format_duration((job.finished_at - job.started_at).total_seconds())
 
 
 @register.simple_tag

@@ -1,7 +1,7 @@
 // One job's page: live progress, log and charts.
 
 import { draw } from "./lib/chart.js";
-import { duration } from "./lib/format.js";
+import { about } from "./lib/format.js";
 import { openSocket, refresh } from "./lib/live.js";
 import { LogView } from "./lib/log.js";
 
@@ -32,7 +32,7 @@ function showProgress(progress) {
     epoch: progress.epoch?.toFixed(2),
     loss: progress.loss?.toFixed(4),
     lr: progress.lr?.toPrecision(3),
-    eta: progress.eta_s == null ? null : `≈ ${duration(progress.eta_s)}`,
+    eta: progress.eta_s == null ? null : `≈ ${about(progress.eta_s)}`,
   };
   for (const [name, value] of Object.entries(values)) {
     const place = panel.querySelector(`[data-p="${name}"]`);

@@ -204,7 +204,7 @@ def test_the_charts_have_loss_with_llama_factorys_smoothing_and_the_jobs_memory(
     assert (raw["x"], raw["y"]) == ([1, 2, 3], [2.0, 1.0, 0.0])
     assert smooth["y"][0] == 2.0
     assert 1.0 < smooth["y"][1] < 2.0
-    used, busy = charts["memory"]["data"]
+    _ground, used, busy = charts["memory"]["data"]
     assert (used["y"], busy["y"]) == ([12.0], [50.0])
     assert charts["memory"]["layout"]["shapes"][0]["y0"] == 14
 

@@ -144,7 +144,7 @@ def test_a_card_has_its_own_page_and_chart(client):
     figure = client.get(reverse("device-charts", args=[device.uuid]), {"span": "15m"}).json()[
         "memory"
     ]
-    assert figure["data"][0]["y"] == [40.0]
+    assert figure["data"][1]["y"] == [40.0]
     assert client.get(reverse("device", args=["GPU-none"])).status_code == 404
 
 
@@ -154,7 +154,9 @@ def points(*starts):
 
 def test_a_gap_in_the_readings_is_a_gap_in_the_line():
     shown = with_gaps(points(0, 10, 20, 90, 100))
-    assert [point.used for point in shown] == [GIB, GIB, GIB, None, GIB, GIB]
+    assert [point.used for point in shown] == [GIB, GIB, GIB, None, None, GIB, GIB]
+    ground = memory_figure(points(0, 10, 20, 90, 100))["data"][0]
+    assert ground["y"] == [1.0, 1.0, 1.0, 0.0, 0.0, 1.0, 1.0]
 
 
 def test_many_points_are_thinned_and_the_peak_stays():
@@ -169,7 +171,7 @@ def test_many_points_are_thinned_and_the_peak_stays():
 
 def test_a_card_that_cannot_tell_is_a_gap_and_not_a_zero():
     figure = memory_figure([Point(start=0, seconds=10, used=None, busy=None)], total=80 * GIB)
-    assert figure["data"][0]["y"] == [None]
+    assert figure["data"][1]["y"] == [None]
 
 
 @pytest.mark.parametrize(

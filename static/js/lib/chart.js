@@ -39,7 +39,7 @@ function prepared(figure) {
     trace.marker = { color: colour };
     if (isTime) trace.x = trace.x.map(localTime);
     if (trace.fill) trace.fillcolor = wash(colour);
-    trace.hovertemplate = isTime ? "%{y}" : "%{y:.4f}";
+    if (trace.hoverinfo !== "skip") trace.hovertemplate = isTime ? "%{y}" : "%{y:.4f}";
     return trace;
   });
   for (const shape of layout.shapes ?? []) shape.line.color = css(shape.name);
@@ -77,18 +77,19 @@ export function draw(element, figure) {
 }
 
 function showTable(place, figure) {
+  const curves = figure.data.filter((trace) => trace.hoverinfo !== "skip");
   const table = document.createElement("table");
   table.className = "grid";
   const isTime = figure.layout.xaxis?.type === "date";
   const head = table.createTHead().insertRow();
-  for (const name of [isTime ? "time" : "step", ...figure.data.map((trace) => trace.name)]) {
+  for (const name of [isTime ? "time" : "step", ...curves.map((trace) => trace.name)]) {
     const cell = document.createElement("th");
     cell.textContent = name;
     head.append(cell);
   }
   const body = table.createTBody();
   const rows = new Map();
-  figure.data.forEach((trace, column) => {
+  curves.forEach((trace, column) => {
     trace.x.forEach((x, at) => {
       if (x == null) return;
       if (!rows.has(x)) rows.set(x, []);
@@ -98,7 +99,7 @@ function showTable(place, figure) {
   for (const [x, values] of [...rows].sort((a, b) => b[0] - a[0])) {
     const row = body.insertRow();
     row.insertCell().textContent = isTime ? localTime(x).replace("T", " ").slice(0, 19) : x;
-    figure.data.forEach((_, column) => (row.insertCell().textContent = values[column] ?? "–"));
+    curves.forEach((_, column) => (row.insertCell().textContent = values[column] ?? "–"));
   }
   place.replaceChildren(table);
 }

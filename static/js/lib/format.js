@@ -33,3 +33,8 @@ export function clockTime(date) {
   const day = `${date.getFullYear()}-${two(date.getMonth() + 1)}-${two(date.getDate())}`;
   return `${day} ${two(date.getHours())}:${two(date.getMinutes())}`;
 }
+
+// A time that is left, no more exact than it is known.
+export function about(seconds) {
+  return duration(seconds > 300 ? Math.round(seconds / 60) * 60 : seconds);
+}

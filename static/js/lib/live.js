@@ -6,6 +6,7 @@
 import { LiveSocket } from "./socket.js";
 
 const GAP_MS = 400; // between two fetches of one element
+const LONGEST_GAP_MS = 3000; // where hints come without a pause: a busy site must not be fetched to death by its viewers
 const CONNECTED_POLL_MS = 30000; // heals what a lost hint left stale
 const DISCONNECTED_POLL_MS = 10000;
 
@@ -45,13 +46,17 @@ export function refreshAll() {
 }
 
 function schedule(element) {
-  const last = fetched.get(element) ?? { at: 0, timer: 0 };
+  const last = fetched.get(element) ?? { at: 0, gap: GAP_MS, timer: 0 };
   if (last.timer || status === "paused") return;
-  const wait = Math.max(0, last.at + GAP_MS - Date.now());
-  last.timer = setTimeout(() => {
-    fetched.set(element, { at: Date.now(), timer: 0 });
-    if (element.isConnected) window.htmx.trigger(element, "refresh");
-  }, wait);
+  const quiet = Date.now() - last.at;
+  const gap = quiet > LONGEST_GAP_MS ? GAP_MS : Math.min(LONGEST_GAP_MS, last.gap * 1.3);
+  last.timer = setTimeout(
+    () => {
+      fetched.set(element, { at: Date.now(), gap, timer: 0 });
+      if (element.isConnected) window.htmx.trigger(element, "refresh");
+    },
+    Math.max(0, last.gap - quiet),
+  );
   fetched.set(element, last);
 }
 

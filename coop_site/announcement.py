@@ -13,6 +13,7 @@ from coop_site.installation import forget_local_tokens, new_local_token, sign_in
 from coop_site.instance import Instance, local_record, remove_own, write_private
 from gpus.models import Device
 from jobs.core.version import __version__
+from jobs.signin import ADDRESS
 
 RENEW_AFTER_S = 30 * 86400.0
 """A token lives at most 90 days; a service may run longer."""
@@ -29,6 +30,7 @@ class Announcement:
     def publish(self) -> None:
         """Write the records and print the way in."""
         self._write()
+        (settings.COOP_HOME / ADDRESS).write_text(self._url, encoding="utf-8")
         self._instance.describe(url=self._url)
         print(_banner(self._url), flush=True)
 
@@ -40,6 +42,7 @@ class Announcement:
     def withdraw(self) -> None:
         """Remove the records, and end the local token."""
         remove_own(local_record())
+        (settings.COOP_HOME / ADDRESS).unlink(missing_ok=True)
         forget_local_tokens()
 
     def _write(self) -> None:
@@ -48,17 +51,16 @@ class Announcement:
         self._written_at = time.monotonic()
 
 
-def way_in(url: str) -> str:
+def way_in() -> str:
     """The lines that let an admin in, with a new link."""
-    link = sign_in_link(settings.COOP_PUBLIC_URL or url)
-    return f"Sign in as admin (the link works once, within 30 minutes):\n    {link}"
+    return f"Sign in as admin (the link works once, within 30 minutes):\n    {sign_in_link()}"
 
 
 def _banner(url: str) -> str:
     return "\n".join(
         [
             f"\nllama-coop {__version__} runs at {settings.COOP_PUBLIC_URL or url}/",
-            way_in(url),
+            way_in(),
             _cards(),
             f"State and logs: {settings.COOP_HOME}",
             "Stop with Ctrl-C or `make stop`; running jobs go on.\n",

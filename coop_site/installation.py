@@ -13,7 +13,7 @@ from django.db import connections
 
 from jobs.models import ApiToken, User
 from jobs.projects import default_project
-from jobs.signin import create_link
+from jobs.signin import link_for
 from jobs.tasks import ensure_schedules
 from jobs.tokens import SCOPES, create_token
 
@@ -44,9 +44,9 @@ def admin() -> User:
     return user
 
 
-def sign_in_link(base_url: str) -> str:
+def sign_in_link() -> str:
     """A new one-time address that signs the admin in."""
-    link = base_url.rstrip("/") + create_link(admin())
+    link = link_for(admin())
     connections.close_all()
     return link
 

@@ -86,7 +86,7 @@ def _point_to(instance: Instance) -> int:
     if url is None:
         say("Another start of this service did not get ready. Stop it with --stop, then try again.")
         return 1
-    print(f"llama-coop runs already at {url}/\n{way_in(url)}")
+    print(f"llama-coop runs already at {url}/\n{way_in()}")
     return 0
 
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from contextlib import suppress
 from datetime import timedelta
+from pathlib import Path
 
+from django.conf import settings
 from django.db import models
 from django.urls import reverse
 from django.utils import timezone
@@ -13,6 +16,13 @@ from django.utils import timezone
 from jobs.models import SignInLink, User
 
 GOOD_FOR = timedelta(minutes=30)
+ADDRESS = Path("run") / "address"
+"""Below COOP_HOME: where the running service says at which address it answers."""
+
+
+def link_for(user: User) -> str:
+    """A new link for this person, complete with the address that people of this site use."""
+    return f"{_address()}{create_link(user)}"
 
 
 def create_link(user: User) -> str:
@@ -43,6 +53,14 @@ def use(token: str) -> User | None:
 def forget_old_links() -> int:
     """Remove used and expired links; how many."""
     return SignInLink.objects.exclude(pk__in=_usable().values("pk")).delete()[0]
+
+
+def _address() -> str:
+    if settings.COOP_PUBLIC_URL:
+        return str(settings.COOP_PUBLIC_URL).rstrip("/")
+    with suppress(FileNotFoundError):
+        return (settings.COOP_HOME / ADDRESS).read_text(encoding="utf-8").strip()
+    return f"http://127.0.0.1:{settings.COOP_PORT}"
 
 
 def _usable() -> models.QuerySet[SignInLink]:

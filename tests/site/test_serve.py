@@ -149,6 +149,14 @@ def test_a_second_start_finds_the_first_and_prints_a_new_link(site):
     assert link not in site.output.read_text()
 
 
+def test_a_link_for_somebody_names_the_running_service(site):
+    made = site.run("manage.py", "signinlink")
+    assert made.stdout.startswith(f"{site.record['url']}/signin/")
+    unknown = site.run("manage.py", "signinlink", "nobody-here")
+    assert unknown.returncode == 1
+    assert "Known: admin." in unknown.stderr
+
+
 def test_the_demo_fills_it_with_jobs_in_every_lasting_state_and_may_be_repeated(site):
     first = site.run("manage.py", "coopdemo")
     assert first.returncode == 0, first.stderr

@@ -20,6 +20,7 @@ from jobs import actions, datasets
 from jobs.core.states import TERMINAL, JobState
 from jobs.models import Dataset, Job, Membership, Project, Quota, User
 from jobs.projects import join
+from jobs.signin import link_for
 from jobs.submission import submit
 
 GIB = 2**30
@@ -103,8 +104,8 @@ class Command(BaseCommand):
             self._fulfil(wish)
         for wish in LASTING:
             self._fulfil(wish)
-        self.stdout.write("The demo is filled. Sign in as somebody of it with:")
-        self.stdout.write("    python manage.py signinlink researcher-1")
+        link = link_for(User.objects.get(username="researcher-1"))
+        self.stdout.write(f"The demo is filled. Sign in as one of its researchers:\n    {link}")
 
     def _fulfil(self, wish: _Wish) -> None:
         job = Job.objects.filter(task_id=wish.task_id, project__slug=wish.project).first()

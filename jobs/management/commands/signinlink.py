@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from jobs.models import User
-from jobs.signin import create_link
+from jobs.signin import link_for
 
 
 class Command(BaseCommand):
@@ -26,5 +25,4 @@ class Command(BaseCommand):
             people = User.objects.filter(is_active=True, is_service=False).order_by("username")
             known = ", ".join(people.values_list("username", flat=True)[:20]) or "nobody"
             raise CommandError(f"There is no person {name!r} who can sign in. Known: {known}.")
-        base = settings.COOP_PUBLIC_URL or f"http://127.0.0.1:{settings.COOP_PORT}"
-        self.stdout.write(base.rstrip("/") + create_link(user))
+        self.stdout.write(link_for(user))

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import os
 from typing import Any
 
 from django.conf import settings
 from django.utils.translation import gettext_lazy as _
 
 from jobs import rundir
+from jobs.checkpoints import trainer_state
 from jobs.core.completion import TAIL_BYTES, Exit, judge_completion
 from jobs.core.ending import Ending
 from jobs.core.llamafactory import trains
 from jobs.core.states import Outcome, Reason
 from jobs.engines.base import AttemptRef, Engine
 from jobs.models import Attempt
-
-_LARGEST_STATE = (
-    64 * 1024 * 1024
-)  # bytes; a training's own history lies in it, and it is the job's file to write
 
 LOST_DETAILS = {
     Reason.NOT_CLAIMED: _("No supervisor took this attempt, so nothing of it ran."),
@@ -57,7 +52,9 @@ def exited(attempt: Attempt, record: dict[str, Any], engine: Engine) -> Ending:
     return judge_completion(
         Exit(code=record.get("code"), signal=record.get("signal")),
         trains=isinstance(config, dict) and trains(config),
-        trainer_state=_trainer_state(attempt.job_id),
+        trainer_state=trainer_state(
+            rundir.job_directory(settings.COOP_HOME, attempt.job_id) / "output"
+        ),
         log_tail=_log_tail(attempt, engine),
         stopped=record.get("stopped_by") is not None,
     )
@@ -67,20 +64,6 @@ def _log_tail(attempt: Attempt, engine: Engine) -> str:
     ref = AttemptRef(job_id=attempt.job_id, number=attempt.number)
     size = engine.log_size(ref)
     return engine.read_log(ref, max(0, size - TAIL_BYTES), TAIL_BYTES).decode(errors="replace")
-
-
-def _trainer_state(job_id: str) -> dict[str, Any] | None:
-    """What the training wrote about itself; None where there is nothing that can be read. Links are not followed:
-    the job may write there, and the service may read more than the job.
-    """
-    path = rundir.job_directory(settings.COOP_HOME, job_id) / "output" / "trainer_state.json"
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(descriptor, "rb") as file:
-            state = json.loads(file.read(_LARGEST_STATE))
-    except (OSError, ValueError, RecursionError):
-        return None
-    return state if isinstance(state, dict) else None
 
 
 def _as_told(attempt: Attempt, record: dict[str, Any] | None = None) -> Ending:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,9 +11,11 @@ from django.utils.functional import SimpleLazyObject
 from django.utils.translation import gettext as _
 
 from gpus.models import Node
+from jobs.account import isolation_level
 from jobs.models import User
 
 THEME_COOKIE = "theme"
+NOT_ISOLATED = "L0"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +48,7 @@ def _notices(request: HttpRequest) -> list[Notice]:
     notices = []
     if Node.objects.filter(source="simulated").exists():
         notices.append(Notice(text=_simulated_words()))
-    if not isolates_jobs() and _has_several_accounts():
+    if isolation_level() == NOT_ISOLATED and _has_several_accounts():
         words = _(
             "Isolation level L0: people who can submit jobs here can read each other's files."
         )
@@ -64,11 +65,6 @@ def _simulated_words() -> str:
         "Simulated cards: this machine has no NVIDIA driver. Jobs run for real, on the CPU;"
         " the memory shown is made up."
     )
-
-
-def isolates_jobs() -> bool:
-    """Whether jobs run as another account than the service (level L1), which takes a service started as root."""
-    return os.geteuid() == 0
 
 
 def _has_several_accounts() -> bool:

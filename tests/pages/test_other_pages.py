@@ -104,7 +104,7 @@ def test_simulated_cards_are_never_mistaken_for_real_ones(client):
 
 
 def test_without_isolation_several_accounts_are_warned(client, monkeypatch):
-    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    monkeypatch.setattr("jobs.context_processors.isolation_level", lambda: "L0")
     assert "read each other" not in text_of(client.get(reverse("overview")))
     a_user("second")
     assert "read each other" in text_of(client.get(reverse("overview")))

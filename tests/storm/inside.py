@@ -56,17 +56,18 @@ def change_dispatcher() -> None:
         _execute_before_the_commit()
 
 
-def run_dispatcher() -> None:
-    """`python -m tests.storm.inside`: the real dispatcher, changed as above."""
+def run_service(name: str) -> None:
+    """`python -m tests.storm.inside dispatcher|agent`: the real service, changed as above, gone with the storm."""
     import django
+    from django.core.management import call_command
 
+    from jobs.launch import kernel
+
+    kernel.set_parent_death_signal(signal.SIGKILL)
     django.setup()
-    change_dispatcher()
-    from jobs.dispatcher import Dispatcher
-
-    stop = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    Dispatcher().run(stop)
+    if name == "dispatcher":
+        change_dispatcher()
+    call_command(name)
 
 
 def _note_crashes() -> None:
@@ -136,5 +137,4 @@ def _execute_before_the_commit() -> None:
 
 
 if __name__ == "__main__":
-    run_dispatcher()
-    sys.exit(0)
+    run_service(sys.argv[1])

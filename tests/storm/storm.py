@@ -127,18 +127,10 @@ class Storm:
                 self._processes[name] = self._service(name)
 
     def _service(self, name: str) -> subprocess.Popen[bytes]:
-        command = (
-            ["-m", "tests.storm.inside"]
-            if name.startswith("dispatcher")
-            else ["manage.py", "agent"]
-        )
+        command = [sys.executable, "-m", "tests.storm.inside", name.partition("-")[0]]
         with (self.home / f"{name}.log").open("ab") as log:
             return subprocess.Popen(
-                [sys.executable, *command],
-                cwd=ROOT,
-                env=self._environment(),
-                stdout=log,
-                stderr=log,
+                command, cwd=ROOT, env=self._environment(), stdout=log, stderr=log
             )
 
     def _stop_services(self) -> None:

@@ -42,7 +42,7 @@ STATE_GROUPS: dict[str, frozenset[JobState]] = {"active": ACTIVE, "ended": TERMI
 TASK_BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
-        "description": "The task file, as docs/task-file.md describes it.",
+        "description": "A task file; docs/cli.md explains its fields.",
         "content": {
             "application/json": {"schema": {"type": "object"}},
             "application/yaml": {"schema": {"type": "string"}},

@@ -17,6 +17,7 @@ from jobs.core.taskfile import (
     parse_llamafactory_config,
     parse_task,
 )
+from jobs.refusals import Refused
 
 _PLACEHOLDER = "config"
 _JSON_SPACE = " \t\r\n"
@@ -39,12 +40,13 @@ def task_in(request: HttpRequest) -> JobSpec:
         raise invalid_task(error) from error
 
 
-def invalid_task(error: TaskFileError) -> Invalid:
+def invalid_task(error: TaskFileError) -> Refused:
     """What is wrong with a task, field by field, as a refusal."""
-    return Invalid(
-        " ".join(str(problem) for problem in error.problems),
-        _("Correct the fields named and submit again."),
+    return Refused(
         code="task_invalid",
+        title=_("The task is not valid"),
+        detail=" ".join(str(problem) for problem in error.problems),
+        hint=_("Correct the fields named and submit again."),
         problems=error.problems,
     )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+
 from django.apps import AppConfig
 from django.utils.translation import gettext_lazy as _
 
@@ -9,3 +11,7 @@ from django.utils.translation import gettext_lazy as _
 class GpusConfig(AppConfig):
     name = "gpus"
     verbose_name = _("Cards")
+
+    def ready(self) -> None:
+        """Register the system checks."""
+        import_module("gpus.checks")

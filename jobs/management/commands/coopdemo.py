@@ -25,6 +25,8 @@ from jobs.submission import submit
 
 GIB = 2**30
 PATIENCE_S = 90.0
+LOADED_AFTER = 4
+"""Steps after which the stand-in trainer holds all the memory that it will hold."""
 
 PROJECTS = {
     "chat-models": ("Chat models", 2.0, {"limit_running": 6, "limit_memory": 160 * GIB}),
@@ -47,7 +49,7 @@ class _Wish:
     state: JobState
     gpu_type: str = ""
     priority: str = "medium"
-    flags: str = "--steps 4000 --step-seconds 1.5"
+    flags: str = "--steps 4000 --step-seconds 1.5 --save-steps 500"
 
     def task(self) -> str:
         kind = f"\n  gpu_type: {self.gpu_type}" if self.gpu_type else ""
@@ -185,13 +187,18 @@ def _lead_to(job: Job, owner: User, wanted: JobState) -> None:
     if wanted == JobState.HELD:
         actions.pause(job, owner)
     if wanted in {JobState.SUSPENDED, JobState.CANCELLED}:
-        _until(lambda: _state(job) == JobState.RUNNING, f"the start of {job}")
+        _until(lambda: _steps(job) >= LOADED_AFTER, f"the first steps of {job}")
     if wanted == JobState.SUSPENDED:
         actions.pause(job, owner, keep_memory=True)
     if wanted == JobState.CANCELLED:
         actions.cancel(job, owner)
     if wanted != JobState.QUEUED:
         _until(lambda: _state(job) in {wanted, *TERMINAL}, f"{job} being {wanted}")
+
+
+def _steps(job: Job) -> int:
+    job.refresh_from_db(fields=["progress"])
+    return int(job.progress.get("step") or 0)
 
 
 def _state(job: Job) -> JobState:

@@ -62,7 +62,11 @@ def _fleet(viewer: User) -> dict[str, Any]:
 
 def _queue(viewer: User) -> dict[str, Any]:
     rows = queue.rows(viewer)
-    return {"queue_rows": rows[:QUEUE_ROWS], "queue_more": max(0, len(rows) - QUEUE_ROWS)}
+    return {
+        "queue_rows": rows[:QUEUE_ROWS],
+        "queue_total": len(rows),
+        "queue_more": max(0, len(rows) - QUEUE_ROWS),
+    }
 
 
 def _running(viewer: User) -> dict[str, Any]:

@@ -229,6 +229,13 @@ def test_a_page_that_is_not_there_says_what_to_do(client):
     assert "To the overview" in text_of(response)
 
 
+def test_a_foreign_host_name_gets_a_page_that_says_so(client, settings):
+    settings.ALLOWED_HOSTS = ["localhost"]
+    response = client.get("/", headers={"Host": "evil.example"})
+    assert response.status_code == 400
+    assert "This request cannot be read" in text_of(response)
+
+
 def test_an_old_form_says_that_nothing_was_done(member):
     browser = Client(enforce_csrf_checks=True)
     browser.force_login(member)

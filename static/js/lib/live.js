@@ -14,8 +14,10 @@ const sockets = [];
 const fetched = new WeakMap(); // element -> { at, timer }
 let status = "off";
 let seenAt = Date.now();
+let ticks = false; // whether something arrives every second, so that silence is a sign
 
 export function openSocket(path, onMessage) {
+  ticks ||= path === "/ws/fleet";
   const socket = new LiveSocket(
     path,
     (message) => {
@@ -78,7 +80,7 @@ function showStatus() {
 function showAge() {
   document.querySelectorAll("[data-live]").forEach((note) => {
     const age = Math.round((Date.now() - seenAt) / 1000);
-    const words = note.dataset[status === "on" && age < 5 ? "wordsNow" : `words${status[0].toUpperCase()}${status.slice(1)}`];
+    const words = note.dataset[status === "on" && (age < 5 || !ticks) ? "wordsNow" : `words${status[0].toUpperCase()}${status.slice(1)}`];
     note.querySelector(".live-words").textContent = words.replace("{age}", age);
   });
 }

@@ -108,7 +108,7 @@ class JobOut(Schema):
     detail: str | None = Field(description="the same as one sentence")
     why: WhyOut | None = Field(description="why it does not run now; null where it does or ended")
     position: int | None = Field(
-        description="place in the queue from 1; null where it is not in it"
+        description="place in the queue, from 1; null where there is none, or none yet"
     )
     eta: datetime | None = Field(description="expected end of a running job; null: not known")
     resources: ResourcesOut

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import Any
 
+from django.contrib.auth.views import redirect_to_login
 from django.http import HttpRequest, HttpResponse
 from ninja import NinjaAPI
 
@@ -37,10 +39,18 @@ def _documented(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse
         try:
             allowed(request)
         except Exception as error:  # noqa: BLE001 - whatever it is, it becomes an answer
-            return problem_response(refusal_of(request, error))
+            refused = refusal_of(request, error)
+            if refused.status == HTTPStatus.UNAUTHORIZED and _is_browser(request):
+                return redirect_to_login(request.get_full_path())
+            return problem_response(refused)
         return view(request, **kwargs)
 
     return checked
+
+
+def _is_browser(request: HttpRequest) -> bool:
+    """Whether a page is asked for by name: scripts accept anything, and get a problem."""
+    return "text/html" in request.headers.get("Accept", "")
 
 
 api = CoopAPI(

@@ -26,6 +26,10 @@ from jobs.refusals import Warned
 from jobs.serialize import job_json, verdict_json, wait_json
 from jobs.submission import Prepared, Submission
 
+COMPUTED_AT_ONCE = 2000
+"""Queued jobs up to which each submit has the queue computed afresh. A longer one is computed once a second, and a
+new job's position is null until then: handing in must stay quick."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
@@ -91,7 +95,7 @@ def plan(request: HttpRequest, wanted: Wanted) -> dict[str, Any]:
 
 
 def _answer_to(request: HttpRequest, done: Submission) -> Answer:
-    if done.created:
+    if done.created and Job.objects.queued().count() <= COMPUTED_AT_ONCE:
         queue.forget()  # so that the answer can tell the new job's position
     body = job_json(done.job, base_url=base_url(request))
     warnings = [_warning(each) for each in done.warnings]

@@ -107,17 +107,18 @@ def follow_log(
 
 
 def why_lines(told: Mapping[str, Any]) -> list[str]:
-    """The reason as text: sentence, card by card, order, remedies."""
-    lines = [told["sentence"]]
-    lines += [f"  {_verdict(card)}" for card in told.get("cards") or ()]
-    lines += [f"Order: {step}" for step in told.get("order") or ()]
-    lines += [f"Hint: {hint}" for hint in told.get("hints") or ()]
-    return lines
+    """The reason as text: sentence, what to do, each card, the place in the queue."""
+    lines = [told["sentence"], told["remedy"]]
+    lines += [f"  {_verdict(card)}" for card in told["cards"]]
+    if told["position"]:
+        lines.append(f"Position in the queue: {told['position']}")
+    return [line for line in lines if line]
 
 
 def _verdict(card: Mapping[str, Any]) -> str:
-    free = words.card_size(card.get("free_bytes"))
-    return f"{card['gpu']:<12} {card['name']:<16} free {free:<10} {card['verdict']}"
+    free = words.card_size(card["free_bytes"])
+    name = card["name"].removeprefix("NVIDIA ")
+    return f"{card['gpu']:<6} {name:<18} free {free:<10} {card['verdict'] or 'fits'}"
 
 
 def _print_jobs(jobs: list[Job], *, owners: bool) -> None:

@@ -386,3 +386,9 @@ def test_the_documentation_is_served_from_here(member, settings):
     text = member.get(f"{API}/docs").content.decode()
     assert "/static/ninja/swagger-ui-bundle.js" in text
     assert "https://" not in text
+
+
+def test_a_browser_that_is_not_signed_in_is_led_to_the_sign_in_page():
+    response = nobody().get(f"{API}/docs", Accept="text/html,application/xhtml+xml")
+    assert (response.status_code, response["Location"]) == (302, "/signin/?next=/api/v1/docs")
+    problem(nobody().get(f"{API}/docs", Accept="*/*"), 401, "not_signed_in")

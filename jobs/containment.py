@@ -28,11 +28,9 @@ class Container(Protocol):
     label: str
     """As `started` records it: `cgroup:<path>`, `pidns` or `tag`."""
 
-    def prepare(self) -> None:
-        """Make it, before the fork of the first process. Raises OSError."""
-
-    def adopt(self, root: int) -> None:
-        """Take in the first process, which does not run the command yet. Raises OSError."""
+    def fork(self) -> int:
+        """Make it and fork its first process into it, as `os.fork`. Raises OSError."""
+        ...
 
     def members(self) -> frozenset[int]:
         """The pids of the living processes, as this process's PID namespace numbers them."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import time
 
-from jobs.launch import procfs
+from jobs.launch import kernel, procfs
 from jobs.launch.signals import signal_all
 
 GROUP = "llama-coop"
@@ -36,12 +37,17 @@ class Cgroup:
         self.path = path
         self.label = f"cgroup:{path}"
 
-    def prepare(self) -> None:
+    def fork(self) -> int:
         _make(self.path)
-
-    def adopt(self, root: int) -> None:
-        """Move a child in. It still waits for its go, so nothing of it can be left outside."""
-        _write(f"{self.path}/cgroup.procs", str(root))
+        group = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            return kernel.fork_into_cgroup(group)
+        except OSError as error:
+            if error.errno != errno.ENOSYS:
+                raise
+            return self._fork_and_move()  # some sandboxes know no clone3
+        finally:
+            os.close(group)
 
     def members(self) -> frozenset[int]:
         return frozenset(_processes_below(self.path))
@@ -74,6 +80,14 @@ class Cgroup:
     def remove(self) -> None:
         """Remove the group; an OSError says that it is not empty."""
         _remove_tree(self.path)
+
+    def _fork_and_move(self) -> int:
+        child = os.fork()
+        if child:
+            _write(
+                f"{self.path}/cgroup.procs", str(child)
+            )  # it still waits, so nothing of it is left outside
+        return child
 
     def _event(self, name: str) -> bool:
         return _read_pairs(f"{self.path}/cgroup.events").get(name, 0) > 0

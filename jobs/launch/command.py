@@ -38,15 +38,13 @@ class Command:
     def fork(self, output: int) -> None:
         """Make the child, inside its container, waiting. Raises OSError; then `abandon` clears up."""
         lines = child.Lines(self._go_end, self._report_end, output, self._status_end)
-        self._container.prepare()
-        self.root = os.fork()
+        self.root = self._container.fork()
         if self.root == 0:
             if self._in_namespace:
                 child.be_first_of_namespace(self._spec, lines)
             child.run_command(self._spec, lines)
         for descriptor in (self._go_end, self._report_end, self._status_end):
             os.close(descriptor)
-        self._container.adopt(self.root)
 
     def release(self) -> None:
         """Let the child execute the command. The pipe stays open: its end would say that we died."""
@@ -56,10 +54,9 @@ class Command:
     def abandon(self) -> None:
         """End a child that was not released, and wait for it."""
         os.close(self._go)
-        if self.root:
-            self._container.kill()
-            while has_children():
-                os.waitpid(-1, 0)
+        self._container.kill()
+        while has_children():
+            os.waitpid(-1, 0)
         self._container.remove()
 
     def bury(self) -> None:

@@ -29,11 +29,12 @@ class PidNamespace:
     def __init__(self, first: Identity | None = None) -> None:
         self._first = first
 
-    def prepare(self) -> None:
+    def fork(self) -> int:
         kernel.unshare_pids()
-
-    def adopt(self, root: int) -> None:
-        self._first = _identity(root)
+        child = os.fork()
+        if child:
+            self._first = _identity(child)
+        return child
 
     def members(self) -> frozenset[int]:
         """The job's processes; the namespace's first process is not one of them."""
@@ -81,11 +82,11 @@ class Tag:
         self._supervisor = supervisor
         self._leader = leader
 
-    def prepare(self) -> None:
-        """Nothing to make: the supervisor is the subreaper already."""
-
-    def adopt(self, root: int) -> None:
-        self._leader = _identity(root)
+    def fork(self) -> int:
+        child = os.fork()  # nothing to make: the supervisor is the subreaper already
+        if child:
+            self._leader = _identity(child)
+        return child
 
     def members(self) -> frozenset[int]:
         table = procfs.all_processes()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -123,28 +124,63 @@ needs_cgroup = pytest.mark.skipif(
 )
 
 
-@needs_cgroup
-def test_a_group_with_groups_below_it_is_counted_killed_and_removed():
+@pytest.fixture
+def group():
+    """A control group that nobody uses, below the one of this machine's supervisors."""
     code = "from jobs.launch import cgroup; print(cgroup.find_group())"
-    answer = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    )
-    container = cgroup.Cgroup(f"{answer.stdout.strip()}/test-{os.getpid()}")
-    container.prepare()
-    below = Path(container.path, "made-by-the-job")
+    command = [sys.executable, "-c", code]
+    answer = subprocess.run(command, capture_output=True, text=True, check=True)
+    made = cgroup.Cgroup(f"{answer.stdout.strip()}/test-{os.getpid()}")
+    yield made
+    made.kill()
+    wait_until(made.empty, what="an empty group")
+    made.remove()
+
+
+def fork_a_sleeper(container: cgroup.Cgroup) -> int:
+    child = container.fork()
+    if child == 0:
+        os.execv("/bin/sleep", ["sleep", "60"])
+    return child
+
+
+@needs_cgroup
+@pytest.mark.parametrize("with_clone3", [True, False])
+def test_a_child_is_born_into_the_group(group, monkeypatch, with_clone3):
+    def not_known(_group: int) -> int:
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    if not with_clone3:
+        monkeypatch.setattr(cgroup.kernel, "fork_into_cgroup", not_known)
+    child = fork_a_sleeper(group)
+    assert group.members() == {child}
+    group.kill()
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+
+
+@needs_cgroup
+def test_a_fork_that_the_kernel_refuses_is_an_error_and_leaves_this_process_whole(group):
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        cgroup.kernel.fork_into_cgroup(9999)
+    assert group.empty()
+
+
+@needs_cgroup
+def test_a_group_with_groups_below_it_is_counted_killed_and_removed(group):
+    outer = fork_a_sleeper(group)
+    below = Path(group.path, "made-by-the-job")
     below.mkdir()
-    with subprocess.Popen(["sleep", "60"]) as outer, subprocess.Popen(["sleep", "60"]) as inner:
-        container.adopt(outer.pid)
+    with subprocess.Popen(["sleep", "60"]) as inner:
         Path(below, "cgroup.procs").write_text(str(inner.pid))
-        assert container.members() == {outer.pid, inner.pid}
+        assert group.members() == {outer, inner.pid}
         with pytest.raises(OSError, match="busy"):
-            container.remove()
-        container.kill()
-    wait_until(container.empty, what="an empty group")
-    container.remove()
-    assert not Path(container.path).exists()
-    assert (container.empty(), container.members()) == (True, frozenset())
-    container.kill()
+            group.remove()
+        group.kill()
+    os.waitpid(outer, 0)
+    wait_until(group.empty, what="an empty group")
+    group.remove()
+    assert not Path(group.path).exists()
+    assert (group.empty(), group.members()) == (True, frozenset())
 
 
 def test_a_machine_without_control_groups_offers_none(monkeypatch):

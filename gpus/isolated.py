@@ -33,7 +33,7 @@ class Patience:
     """How long what may take, in seconds."""
 
     call: float = 0.8  # one `read`; less than the second between two of them
-    answer: float = 3.0  # one round of readings, before the card under way counts as stuck
+    answer: float = 2.5  # one round of readings, before the card under way counts as stuck
     start: float = 30.0  # a driver without persistence mode takes seconds for each card
     first_retry: float = 10.0  # of a card that did not answer; the wait doubles each time
     longest_retry: float = 600.0
@@ -77,6 +77,7 @@ class _Child:
     process: subprocess.Popen[bytes]
     channel: Channel
     since: float  # when it was started, or was sent the request that it has not answered yet
+    greeted: bool = False  # has it said hello? A driver may take its time for that each time
     waiting: bool = True  # for its hello, or for the end of a round
     order: list[str] = field(default_factory=list)  # the cards of the round that are still to come
 
@@ -106,6 +107,7 @@ class IsolatedProbe:
         self._restart = Backoff(patience.first_restart, patience.longest_restart)
         self._known: list[str] | None = None  # no card has been listed yet
         self._fresh: dict[str, DeviceReading] = {}
+        self._labels: dict[str, str] = {}
         self._source, self._driver = "", None
         self._notice: str | None = None
         self._trouble: str | None = None
@@ -126,7 +128,7 @@ class IsolatedProbe:
             source=self._source,
             silent=tuple(uuid for uuid in self._known or () if uuid not in self._fresh),
             listed=self._known is not None,
-            notice=self._trouble or self._notice,
+            notice=" ".join(filter(None, (self._trouble, self._notice))) or None,
         )
 
     def close(self) -> None:
@@ -144,20 +146,26 @@ class IsolatedProbe:
                 )
 
     def _converse(self, deadline: float) -> None:
-        """Start, ask, and take in answers until the round is complete or the deadline has come."""
-        child = self._child or self._start()
-        if child is None:
-            return
-        asked = False
-        while self._child is child and (child.waiting or not asked):
+        """Start, ask, and take in answers until a round is complete or the deadline has come.
+
+        Whoever says nothing for too long is given up at that moment, so that a new process can go on in the same call.
+        """
+        asked: _Child | None = None
+        while (child := self._child or self._start()) is not None:
             if not child.waiting:
+                if asked is child:
+                    return
                 self._ask(child, deadline)
-                asked = True
-            frame = child.channel.receive(max(0.0, deadline - time.monotonic()))
-            if frame is None:
-                self._check_time(child)
+                asked = child
+            allowed = self._patience.answer if child.greeted else self._patience.start
+            limit = child.since + allowed
+            frame = child.channel.receive(max(0.0, min(deadline, limit) - time.monotonic()))
+            if frame is not None:
+                self._take(child, frame)
+            elif time.monotonic() >= limit:
+                self._give_up(child)
+            else:
                 return
-            self._take(child, frame)
 
     def _start(self) -> _Child | None:
         """A new process, unless it is too early or too many are stuck already."""
@@ -191,6 +199,7 @@ class IsolatedProbe:
         if "card" in frame:
             device = DeviceReading.from_wire(frame["card"])
             self._fresh[device.uuid] = device
+            self._labels[device.uuid] = f"gpu{device.index} ({device.uuid})"
             self._suspects.pop(device.uuid, None)
             child.order.remove(device.uuid)
         elif "order" in frame:
@@ -200,33 +209,24 @@ class IsolatedProbe:
             self._restart.succeed()
             self._trouble = self._trouble if self._suspects else None
         elif "source" in frame:
-            self._source, self._driver, child.waiting = frame["source"], frame["driver"], False
+            self._source, self._driver = frame["source"], frame["driver"]
+            child.greeted, child.waiting = True, False
         else:
             self._source = self._source or NVML
             self._lose(frame["unavailable"])
 
-    def _check_time(self, child: _Child) -> None:
-        """Give up on a process that has said nothing for too long."""
-        age = time.monotonic() - child.since
-        if child.order and age > self._patience.answer:
-            uuid = child.order[0]
-            self._lose(
-                f"The card {uuid} does not answer. Nothing new is placed on it; it is tried again by itself."
-            )
-        elif not child.order and age > (
-            self._patience.answer if self._source else self._patience.start
-        ):
-            self._lose(
-                "The NVIDIA driver does not answer. Nothing new is placed here; it is asked again by itself."
-            )
+    def _give_up(self, child: _Child) -> None:
+        """On a process that has said nothing for too long."""
+        card = self._labels.get(child.order[0], child.order[0]) if child.order else ""
+        who = f"The card {card}" if card else "The NVIDIA driver"
+        what = "on it; it is tried" if card else "here; it is asked"
+        self._lose(f"{who} does not answer. Nothing new is placed {what} again by itself.")
 
     def _lose(self, why: str) -> None:
         """Kill and abandon the process; when it was reading a card, go on at once with the others."""
         child, self._child = self._child, None
         if child is None:
             return
-        if why != self._trouble:
-            log.warning("%s", why)
         self._trouble = why
         child.kill()
         self._abandoned.append(child)

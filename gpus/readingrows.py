@@ -24,7 +24,8 @@ _UPDATE_LATEST = """
 def write_latest(rows: Iterable[tuple[int, DeviceReading, int]], at: float) -> None:
     """The latest reading of each card (row, reading, foreign memory), read at `at` (seconds since the epoch).
 
-    One prepared statement: with the ORM's bulk update this, once a second, would be most of the agent's work.
+    One plain statement: the ORM's bulk update takes a hundred times as long for the same (59 ms of processor time
+    against 0.6 ms for 64 cards), and this runs once a second.
     """
     read_at = connection.ops.adapt_datetimefield_value(datetime.fromtimestamp(at, UTC))
     values = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from django.core.cache import cache
 from django.test import Client
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import expect, sync_playwright
 
 from jobs import live, queue
 from tests.pages.service import Service, open_browser, sign_in
@@ -58,6 +58,7 @@ def service(tmp_path_factory):
 def browser():
     with sync_playwright() as playwright:
         browser = open_browser(playwright)
+        expect.set_options(timeout=20_000)  # a busy machine is slow, not wrong
         yield browser
         browser.close()
 

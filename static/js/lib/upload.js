@@ -89,11 +89,13 @@ export function listenToDrops(root, onFile) {
       input.files = event.dataTransfer.files;
       input.dispatchEvent(new Event("change", { bubbles: true }));
     });
-    input.addEventListener("change", () => {
+    const take = () => {
       const file = input.files[0];
       const chosen = drop.querySelector("[data-chosen]");
       if (file && chosen) chosen.textContent = `${file.name} · ${(file.size / 2 ** 20).toFixed(1)} MiB`;
       if (file) onFile(drop.dataset.drop, file, input);
-    });
+    };
+    input.addEventListener("change", take);
+    take(); // chosen before this script was there
   }
 }

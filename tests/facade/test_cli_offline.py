@@ -103,6 +103,21 @@ def test_serve_passes_its_flags_on_to_the_server(shell):
     assert shell.coop("serve", "--port", "many").returncode == 2
 
 
+def test_serve_without_the_server_part_says_what_to_install(shell):
+    code = """
+import importlib.util
+found = importlib.util.find_spec
+importlib.util.find_spec = lambda name, *more: None if name == "daphne" else found(name, *more)
+import sys
+sys.argv = ["llama-coop", "serve"]
+from llama_factory.cli import main
+main()
+"""
+    answer = shell.python(code)
+    assert answer.returncode == 1
+    assert "pip install 'llama-coop[server]'" in answer.stderr
+
+
 def test_a_closed_pipe_is_no_error(shell):
     reader, writer = os.pipe()
     os.close(reader)

@@ -130,6 +130,15 @@ def write_hint(directory: StrPath, name: str, record: Record) -> None:
         os.close(folder)
 
 
+def make_durable(directory: StrPath, name: str) -> None:
+    """Put the content of a record that was written as a hint on disk; its name follows with the next durable write."""
+    descriptor = os.open(_path(directory, name), os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def claim(directory: StrPath, by: str) -> bool:
     """Win the attempt for `by`, once and for ever; False if somebody won it before. The only gate to exec."""
     me = procfs.read_process(os.getpid())

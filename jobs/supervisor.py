@@ -43,6 +43,8 @@ def supervise(directory: str) -> None:
     if lock is None:
         return
     crash_point("supervisor.before_claim")
+    # Not by the dispatcher, which would wait for the disk one job after the other; supervisors wait side by side.
+    rundir.make_durable(directory, rundir.SPEC)
     if rundir.claim(directory, rundir.BY_SUPERVISOR):
         crash_point("supervisor.after_claim")
         _Supervision(directory, spec).run()

@@ -35,13 +35,16 @@ class LocalEngine:
         self._launcher = _Launcher()
 
     def start(self, attempt: AttemptLaunch) -> None:
-        """Write the spec durably and ask the launcher for a supervisor. Idempotent: the claim decides."""
+        """Write the spec and ask the launcher for a supervisor. Idempotent: the claim decides.
+
+        The supervisor makes the spec durable before it claims; without a claim nobody needs it after a power cut.
+        """
         directory = self.directory(attempt.ref)
         crash_point("engine.before_spec")
         rundir.make_attempt_directory(directory)
         if not (directory / rundir.SPEC).exists():
             wake = str(self._home / "run" / "bus")
-            rundir.write_durably(directory, rundir.SPEC, attempt.spec(wake=wake))
+            rundir.write_hint(directory, rundir.SPEC, attempt.spec(wake=wake))
         crash_point("engine.after_spec")
         self._launcher.request(directory)
         crash_point("engine.after_request")

@@ -10,7 +10,7 @@ import threading
 
 import pytest
 
-from jobs import rundir
+from jobs import rundir, supervisor
 from jobs.launch import procfs
 from tests.jobs.launching import names_in
 from tests.waiting import wait_until
@@ -45,6 +45,15 @@ def test_a_record_is_synced_before_it_gets_its_name_and_the_directory_after(atte
     rundir.write_durably(attempt, "exit", {})
     rundir.claim(attempt, rundir.BY_SUPERVISOR)
     assert done == ["fsync", "rename", "fsync", "fsync", "link", "fsync"]
+
+
+def test_a_spec_is_on_disk_before_the_attempt_is_claimed(attempt, monkeypatch):
+    done = []
+    monkeypatch.setattr(rundir, "make_durable", lambda _directory, name: done.append(name))
+    monkeypatch.setattr(rundir, "claim", lambda _directory, by: done.append(by))
+    rundir.write_hint(attempt, "spec", {"token": "abc-1"})
+    supervisor.supervise(str(attempt))
+    assert done == ["spec", "supervisor"]
 
 
 def test_a_record_that_cannot_be_written_changes_nothing(attempt, monkeypatch):

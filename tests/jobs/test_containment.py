@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import uuid
 from pathlib import Path
 
 import pytest
@@ -85,11 +86,11 @@ def test_a_tagged_tree_without_its_supervisor_spares_whoever_has_the_pids_now(sl
 
 
 def test_a_tagged_process_of_a_dead_supervisor_is_found_with_its_session():
-    env = {"PATH": os.environ["PATH"], "LLAMA_COOP_ATTEMPT": "tagged-7"}
-    with subprocess.Popen(
-        ["bash", "-c", "env -i sleep 60 & wait"], env=env, start_new_session=True
-    ) as leader:
-        orphaned = Tag("tagged-7", Identity(1, 0))
+    token = f"tagged-{uuid.uuid4().hex}"
+    env = {"PATH": os.environ["PATH"], "LLAMA_COOP_ATTEMPT": token}
+    command = ["bash", "-c", "env -i sleep 60 & wait"]
+    with subprocess.Popen(command, env=env, start_new_session=True) as leader:
+        orphaned = Tag(token, Identity(1, 0))
         wait_until(lambda: len(orphaned.members()) == 2, what="bash and its cleaned child")
         orphaned.kill()
         leader.wait()
@@ -97,12 +98,12 @@ def test_a_tagged_process_of_a_dead_supervisor_is_found_with_its_session():
 
 
 def test_a_longer_token_is_not_taken_for_a_shorter_one():
-    env = {"PATH": os.environ["PATH"], "LLAMA_COOP_ATTEMPT": "tagged-77"}
+    token = f"tagged-{uuid.uuid4().hex}"
+    env = {"PATH": os.environ["PATH"], "LLAMA_COOP_ATTEMPT": f"{token}7"}
     with subprocess.Popen(["sleep", "60"], env=env) as other:
-        wait_until(
-            lambda: other.pid in Tag("tagged-77", Identity(1, 0)).members(), what="its environment"
-        )
-        assert Tag("tagged-7", Identity(1, 0)).members() == frozenset()
+        longer = Tag(f"{token}7", Identity(1, 0))
+        wait_until(lambda: other.pid in longer.members(), what="its environment")
+        assert Tag(token, Identity(1, 0)).members() == frozenset()
         other.kill()
 
 

@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Collection, Sequence
 
 from django.db import transaction
+from django.db.models import prefetch_related_objects
 from django.utils import timezone
 
 from jobs import dependencies, endings, lifecycle, loglinks, preparation, snapshots
@@ -50,6 +51,7 @@ class Cycle:
         # 4. Book it: one transaction, each start guarded by itself
         started = _apply(plan.starts, picture)
         # 5. Now that the bookings are on disk, let the processes begin
+        prefetch_related_objects(started, "allocations__device")
         for attempt in started:
             self._launch(attempt)
         # 6. Keep the reasons that have changed

@@ -94,13 +94,11 @@ def _task_part(attempt: Attempt) -> dict[str, str]:
 
 def _cards_part(attempt: Attempt) -> dict[str, str]:
     """By UUID, never by index: indices change with a reboot and with another CUDA_DEVICE_ORDER."""
-    booked = list(
-        attempt.allocations.order_by("device__index").values_list("device__uuid", "booked")
-    )
+    booked = sorted(attempt.allocations.all(), key=lambda allocation: allocation.device.index)
     told = {
-        "CUDA_VISIBLE_DEVICES": ",".join(uuid for uuid, _ in booked),
+        "CUDA_VISIBLE_DEVICES": ",".join(allocation.device.uuid for allocation in booked),
         "LLAMA_COOP_GPUS": str(len(booked)),
-        "LLAMA_COOP_MEMORY_BYTES": str(min((memory for _, memory in booked), default=0)),
+        "LLAMA_COOP_MEMORY_BYTES": str(min((each.booked for each in booked), default=0)),
     }
     if is_simulated(attempt.node):
         directory = rundir.attempt_directory(settings.COOP_HOME, attempt.job_id, attempt.number)

@@ -262,10 +262,11 @@ def _close(attempt: Attempt, ending: Ending, now: datetime) -> bool:
 
 
 def _sequel(job: Job, ending: Ending) -> Sequel:
+    went_well = ending.outcome is Outcome.SUCCEEDED
     return sequel(
         ending,
         state=JobState(job.state),
-        starts=job.attempts.exclude(started_at=None).count(),
+        starts=0 if went_well else job.attempts.exclude(started_at=None).count(),
         max_attempts=job.spec.get("max_attempts", 1),
         retry_on=job.spec.get("retry_on", ()),
     )
@@ -314,7 +315,7 @@ def _move(
         return False
     now = timezone.now()
     fields |= {"state": new, "state_since": now}
-    with transaction.atomic():
+    with transaction.atomic(savepoint=False):  # a refused guard changes nothing that had to be undone
         guard = Job.objects.filter(pk=job.pk, state=old, epoch=job.epoch)
         if not guard.update(**fields):
             return False

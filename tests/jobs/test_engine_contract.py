@@ -124,9 +124,9 @@ def test_escaped_processes_of_a_killed_supervisor_are_reaped(site, containment, 
 def test_hidden_processes_of_a_killed_supervisor_are_reaped_where_a_container_holds_them(
     site, containment, mark
 ):
-    ref = site.start_running(
-        f"(env -i setsid sleep {mark} &); sleep {mark}", containment=containment
-    )
+    hidden = f"env -i setsid /bin/sh -c '/usr/bin/touch hidden; exec /bin/sleep {mark}'"
+    ref = site.start_running(f"({hidden} &); sleep {mark}", containment=containment)
+    wait_until((site.home / "hidden").exists, what="the process to have left the session")
     wait_until(lambda: len(site.processes(mark)) == 2, what="both processes")
     site.kill_supervisor(ref)
     assert wait_until(lambda: site.engine.reap(ref), what="an empty tree")

@@ -8,7 +8,7 @@ from ninja import Router
 from jobs import health, permissions, tokens
 from jobs.api.answers import answer
 from jobs.api.auth import Allowed, grant
-from jobs.api.schemas import HealthOut, WhoamiOut
+from jobs.api.siteschemas import HealthOut, WhoamiOut
 from jobs.api.tokenroutes import token_json
 from jobs.core.version import __version__
 

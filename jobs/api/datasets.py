@@ -17,7 +17,8 @@ from jobs.api.answers import LARGEST_PAGE, answer
 from jobs.api.auth import Allowed, grant
 from jobs.api.finding import project_to_use
 from jobs.api.problems import Invalid, NotFound
-from jobs.api.schemas import DatasetOut, DatasetsOut, ProblemOut, UploadIn, UploadOut
+from jobs.api.schemas import ProblemOut
+from jobs.api.siteschemas import DatasetOut, DatasetsOut, UploadIn, UploadOut
 from jobs.core.problems import shortened
 from jobs.models import Dataset, DatasetUpload
 from jobs.serialize import instant

@@ -14,7 +14,7 @@ from jobs.api.answers import answer, base_url
 from jobs.api.audit import record
 from jobs.api.auth import Allowed, grant
 from jobs.api.problems import NotFound
-from jobs.api.schemas import DrainIn, GpuOut, GpusOut, QueueOut
+from jobs.api.siteschemas import DrainIn, GpuOut, GpusOut, QueueOut
 from jobs.core.problems import shortened
 from jobs.models import Job
 from jobs.queue import QueueRow

@@ -14,7 +14,8 @@ from jobs.api.answers import answer
 from jobs.api.audit import record
 from jobs.api.auth import Allowed, grant
 from jobs.api.problems import Invalid
-from jobs.api.schemas import ProblemOut, SettingsOut
+from jobs.api.schemas import ProblemOut
+from jobs.api.siteschemas import SettingsOut
 from jobs.models import SiteSetting
 
 router = Router()

@@ -16,7 +16,8 @@ from jobs.api.audit import record
 from jobs.api.auth import Allowed, grant
 from jobs.api.finding import find_project
 from jobs.api.problems import NotFound
-from jobs.api.schemas import NewTokenOut, ProblemOut, TokenIn, TokenOut, TokensOut
+from jobs.api.schemas import ProblemOut
+from jobs.api.siteschemas import NewTokenOut, TokenIn, TokenOut, TokensOut
 from jobs.models import ApiToken, Project
 from jobs.refusals import Refused
 from jobs.serialize import instant

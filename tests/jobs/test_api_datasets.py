@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 
-from jobs.api.schemas import DatasetOut, DatasetsOut, UploadOut
+from jobs.api.siteschemas import DatasetOut, DatasetsOut, UploadOut
 from jobs.models import Dataset, Project
 from jobs.projects import join
 from tests.jobs.apicalls import by_token, fits, problem

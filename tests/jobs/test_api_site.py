@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from jobs import heartbeats, queue, sitesettings
 from jobs.api.projectschemas import MembersOut, ProjectOut, ProjectsOut, QuotaOut
-from jobs.api.schemas import (
+from jobs.api.siteschemas import (
     GpuOut,
     GpusOut,
     HealthOut,

@@ -9,11 +9,9 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
-
-from django.utils.translation import gettext as _
 
 from jobs import heartbeats, permissions, sitesettings, snapshots, why
 from jobs.core.decide import decide, in_order
@@ -28,14 +26,26 @@ FRESH_FOR = 1.0  # seconds that a computed queue serves every reader of this pro
 
 @dataclass(frozen=True, kw_only=True)
 class Why:
-    """Why a job does not run: the code, its numbers, and the words of both."""
+    """Why a job does not run: the code and its numbers; the words in the language of whoever reads them."""
 
     code: str
     numbers: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
-    sentence: str = ""
-    remedy: str = ""
-    who_acts: str = why.WAITING
     verdicts: tuple[Verdict, ...] = ()
+
+    @property
+    def sentence(self) -> str:
+        """The reason in one sentence."""
+        return why.sentence(self.code, self.numbers)
+
+    @property
+    def remedy(self) -> str:
+        """What would make it start."""
+        return why.remedy(self.code)
+
+    @property
+    def who_acts(self) -> str:
+        """Whether to wait, to change the task, or to call an admin."""
+        return why.who_acts(self.code)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,22 +95,15 @@ def position(job: Job) -> int | None:
 def why_waiting(job: Job, *, with_verdicts: bool = False) -> Why | None:
     """Why the job does not run; None where it runs or has ended."""
     if job.state == JobState.HELD:
-        return _explained(WaitCode(job.wait_code or WaitCode.HELD_BY_YOU), job.wait_numbers)
+        return Why(code=job.wait_code or WaitCode.HELD_BY_YOU, numbers=job.wait_numbers)
     if job.state != JobState.QUEUED:
         return None
     queue = _current()
-    reason = queue.reasons.get(job.pk) or _starts_now()
+    reason = queue.reasons.get(job.pk) or Why(code=why.STARTS_NOW)
     if not with_verdicts:
         return reason
     cards = tuple(verdicts(snapshots.job_view(job), queue.snapshot))
-    return Why(
-        code=reason.code,
-        numbers=reason.numbers,
-        sentence=reason.sentence,
-        remedy=reason.remedy,
-        who_acts=reason.who_acts,
-        verdicts=cards,
-    )
+    return replace(reason, verdicts=cards)
 
 
 def forget() -> None:
@@ -137,9 +140,9 @@ def _compute() -> _Queue:
     stalled = not next(
         life.fresh for life in heartbeats.lives() if life.name == heartbeats.DISPATCHER
     )
-    reasons = {wait.job: _explained(wait.code, wait.numbers) for wait in plan.waits}
+    reasons = {wait.job: Why(code=wait.code, numbers=wait.numbers) for wait in plan.waits}
     if stalled:
-        reasons = dict.fromkeys(order, _explained(WaitCode.SCHEDULER_STALLED, {}))
+        reasons = dict.fromkeys(order, Why(code=WaitCode.SCHEDULER_STALLED))
     return _Queue(
         made_at=time.monotonic(),
         snapshot=picture.snapshot,
@@ -148,17 +151,3 @@ def _compute() -> _Queue:
         reasons=reasons,
         jobs=picture.jobs,
     )
-
-
-def _explained(code: WaitCode, numbers: Mapping[str, Any]) -> Why:
-    return Why(
-        code=code,
-        numbers=numbers,
-        sentence=why.sentence(code, numbers),
-        remedy=why.remedy(code),
-        who_acts=why.who_acts(code),
-    )
-
-
-def _starts_now() -> Why:
-    return Why(code="STARTS_NOW", sentence=_("It starts with the next cycle."))

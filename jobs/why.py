@@ -17,10 +17,14 @@ from jobs.core.units import format_duration, format_need, format_size
 
 _W = WaitCode
 
+STARTS_NOW = "STARTS_NOW"
+"""No reason to wait: said of a queued job that the dispatcher has not come to yet."""
+
 WAITING, YOURS, ADMINS = "wait", "act", "admin"
 """Who must do something: nobody, the reader, an admin."""
 
-_SENTENCES: dict[WaitCode, Promise] = {
+_SENTENCES: dict[str, Promise] = {
+    STARTS_NOW: _("It starts with the next cycle."),
     _W.WAIT_MEMORY: _(
         "Needs %(need)s; the largest free block is %(largest)s (gpu%(largest_index)s on %(largest_node)s)."
     ),
@@ -77,7 +81,8 @@ _CARD_PHRASES: dict[WaitCode, Promise] = {
     _W.WAIT_CARD_CAP: _("runs %(max_holders)s jobs already, the most it may"),
 }
 
-_REMEDIES: dict[WaitCode, Promise] = {
+_REMEDIES: dict[str, Promise] = {
+    STARTS_NOW: _("Nothing to do."),
     _W.WAIT_MEMORY: _("It starts when that much is free; a smaller min_memory starts sooner."),
     _W.WAIT_GPU_TYPE: _("It starts when such a card has room; without gpu_type any card would do."),
     _W.WAIT_TURN: _("Nothing to do: it starts in its turn."),
@@ -92,7 +97,6 @@ _REMEDIES: dict[WaitCode, Promise] = {
     ),
     _W.NEVER_FITS: _("Lower min_memory, or spread the job over more cards."),
     _W.NO_SUCH_GPU_TYPE: _("Name a type that is there, or leave gpu_type out."),
-    _W.TOO_FEW_CARDS: _("Ask for fewer cards."),
     _W.TOO_FEW_CARDS: _("Ask for fewer cards (resources.gpus) on one machine."),
     _W.OVER_PROJECT_QUOTA: _("Ask for less, or have the quota of the project raised."),
     _W.DATASET_MISSING: _("Upload it again under the same name."),
@@ -125,7 +129,7 @@ _BYTES_WHEN_MEMORY = frozenset({"used", "limit", "need"})
 
 def sentence(code: WaitCode | str, numbers: Mapping[str, Any]) -> str:
     """Why a job waits, in one sentence."""
-    return str(_SENTENCES[WaitCode(code)]) % _Readable(numbers)
+    return str(_SENTENCES[code]) % _Readable(numbers)
 
 
 def card_phrase(code: WaitCode | str, numbers: Mapping[str, Any]) -> str:
@@ -136,7 +140,7 @@ def card_phrase(code: WaitCode | str, numbers: Mapping[str, Any]) -> str:
 
 def remedy(code: WaitCode | str) -> str:
     """What would make it start, and who can do that."""
-    return str(_REMEDIES[WaitCode(code)])
+    return str(_REMEDIES[code])
 
 
 def who_acts(code: WaitCode | str) -> str:

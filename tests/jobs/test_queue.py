@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import pytest
+
+from jobs import heartbeats, lifecycle, queue, why
+from jobs.core.states import Priority
+from jobs.models import Project
+from jobs.projects import join
+from tests.rows import GIB, a_device, a_job, a_running_job, a_user, an_admin
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def fresh_queue():
+    heartbeats.beat(heartbeats.DISPATCHER)
+    queue.forget()
+    yield
+    queue.forget()
+
+
+def test_positions_follow_priority_and_then_the_time_of_submit():
+    first, second = a_job("first"), a_job("second")
+    urgent = a_job("urgent", priority=Priority.HIGH)
+    assert [queue.position(job) for job in (urgent, first, second)] == [1, 2, 3]
+
+
+def test_a_waiting_job_says_why_with_the_numbers_of_now():
+    device = a_device(total=20 * GIB)
+    a_running_job("holder", device=device, memory=14 * GIB)
+    reason = queue.why_waiting(a_job("waiting", memory=14 * GIB), with_verdicts=True)
+    assert reason is not None
+    assert (reason.code, reason.numbers["need"]) == ("WAIT_MEMORY", 14 * GIB)
+    assert [verdict.fits for verdict in reason.verdicts] == [False]
+
+
+def test_a_job_that_could_start_says_that_it_will():
+    a_device()
+    reason = queue.why_waiting(a_job())
+    assert reason is not None
+    assert reason.sentence == "It starts with the next cycle."
+
+
+def test_a_running_job_has_no_reason_to_wait():
+    job, _attempt = a_running_job(device=a_device())
+    assert queue.why_waiting(job) is None
+
+
+def test_a_dispatcher_that_gives_no_sign_of_life_is_the_reason():
+    a_device()
+    heartbeats.Heartbeat.objects.all().delete()
+    reason = queue.why_waiting(a_job())
+    assert reason is not None
+    assert reason.code == "SCHEDULER_STALLED"
+
+
+def test_held_jobs_come_last_and_without_a_position():
+    held = a_job("held", priority=Priority.HIGH)
+    lifecycle.hold(held, a_user())
+    queued = a_job("queued")
+    assert [(row.job, row.position) for row in queue.rows(an_admin())] == [
+        (queued, 1),
+        (held, None),
+    ]
+
+
+def test_jobs_of_other_projects_are_anonymous_where_there_are_several():
+    other = Project.objects.create(slug="vision", name="Vision")
+    join(a_user("eve", role=None), other)
+    a_job("secret", memory=23 * GIB, owner=a_user("owner"))
+    (row,) = queue.rows(a_user("eve", role=None))
+    assert (row.job, row.named, row.owner, row.why) == (None, "", "", None)
+    assert (row.position, row.needs) == (1, 23 * GIB)
+
+
+def test_the_words_of_a_shared_reason_are_made_when_they_are_read(monkeypatch):
+    a_device()
+    reason = queue.why_waiting(a_job())
+    assert reason is not None
+    monkeypatch.setitem(why._SENTENCES, why.STARTS_NOW, "Words of another language.")
+    assert reason.sentence == "Words of another language."

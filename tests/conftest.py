@@ -27,7 +27,17 @@ django.setup()  # with this environment, before another conftest or a test impor
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A test of the pure core that asks for the database is in the wrong folder."""
+    """Refuse a test of the core that asks for the database; name what this machine cannot run."""
     for item in items:
         if "tests/core/" in item.path.as_posix() and item.get_closest_marker("django_db"):
             raise pytest.UsageError(f"{item.nodeid} is in tests/core and may not use the database")
+        if item.get_closest_marker("browser") and not _may_run_browser_tests():
+            item.add_marker(pytest.mark.skip(reason=NO_BROWSER))
+
+
+NO_BROWSER = "no Chromium at /usr/bin/chromium (on Debian: apt-get install chromium)"
+
+
+def _may_run_browser_tests() -> bool:
+    """Where CI is set they run in any case, so that a missing browser is a failure there."""
+    return bool(os.environ.get("CI")) or shutil.which("/usr/bin/chromium") is not None

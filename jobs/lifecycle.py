@@ -315,7 +315,9 @@ def _move(
         return False
     now = timezone.now()
     fields |= {"state": new, "state_since": now}
-    with transaction.atomic(savepoint=False):  # a refused guard changes nothing that had to be undone
+    with transaction.atomic(
+        savepoint=False
+    ):  # a refused guard changes nothing that had to be undone
         guard = Job.objects.filter(pk=job.pk, state=old, epoch=job.epoch)
         if not guard.update(**fields):
             return False

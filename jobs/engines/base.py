@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 from jobs.rundir import Observation
@@ -63,8 +63,6 @@ class Capabilities:
     chooses_nodes: bool = False
     isolates_users: bool = False
     gang_native: bool = False
-    containments: tuple[str, ...] = field(default_factory=tuple)
-    """The kinds of containment that work on this machine, the best first; empty = not known here."""
 
 
 class Engine(Protocol):

@@ -1,14 +1,17 @@
 """The log of an attempt: from the job's pipe to a file that never takes more disk than its cap.
 
-The file's offsets are those of the output itself, always. When the output outgrows the cap, the first half of the cap
-is kept and the last half follows the job; the blocks between are given back to the file system (a hole), and a line
-before the hole says so. A reader at the end never notices; a reader of the whole skips the hole.
+The file's offsets are those of the output itself. When the output outgrows the cap, the first half of the cap is kept
+and the last half follows the job; the blocks between are given back to the file system (a hole), and a line before the
+hole says so. A reader at the end never notices; a reader of the whole skips the hole. An output of very many caps is no
+longer followed, so that nobody has to read a file without end: only its last part is kept, and added when it is over.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
+from collections import deque
 
 from jobs.launch import kernel
 
@@ -17,6 +20,8 @@ _CHUNK = 65536
 _CHUNKS_PER_TURN = 16
 _SMALLEST_CAP = 16 * _BLOCK
 _PUNCH_EVERY = 2**20
+_FOLLOWED_CAPS = 16
+_LAST_PART = 2**20
 _BYTES_PER_SECOND = 32 * 2**20
 """More output than any training writes: beyond it the job waits, so that a flood leaves the machine usable."""
 
@@ -34,7 +39,10 @@ class LogPump:
         self._slack = min(_PUNCH_EVERY, cap // 4)
         self._size = os.lseek(log, 0, os.SEEK_END)
         self._dropped_to = self._head
-        self._can_punch = True
+        self._followed = cap * _FOLLOWED_CAPS
+        self._dropped = 0
+        self._last: deque[bytes] = deque()
+        self._last_size = 0
         self._second = 0.0
         self._copied_in_second = 0
 
@@ -53,6 +61,12 @@ class LogPump:
         while data := self._read():
             self.append(data)
 
+    def finish(self) -> None:
+        """Add the last part of an output that was no longer followed."""
+        if self._last:
+            self._write(self._line(f"{self._dropped} bytes are dropped here; the last ones follow"))
+            self._write(b"".join(self._last)[-_LAST_PART:])
+
     def pause_s(self) -> float:
         """Seconds for which the pipe should be left alone, because the job floods its log."""
         now = time.monotonic()
@@ -64,14 +78,26 @@ class LogPump:
 
     def append(self, data: bytes) -> None:
         """Write to the end of the log; a full disk loses the data and does not stop the job."""
-        if not self._can_punch and self._size >= self._cap:
+        if self._size >= self._followed:
+            self._keep_for_the_end(data)
             return
-        try:
-            self._size += os.pwrite(self._log, data, self._size)
-        except OSError:
-            return
+        self._write(data)
         if self._size - self._tail - self._dropped_to >= self._slack:
             self._drop_the_middle()
+        if self._size >= self._followed:
+            self._write(self._line("the rest is not followed; its last part is added at the end"))
+
+    def _write(self, data: bytes) -> None:
+        with contextlib.suppress(OSError):
+            self._size += os.pwrite(self._log, data, self._size)
+
+    def _keep_for_the_end(self, data: bytes) -> None:
+        self._last.append(data)
+        self._last_size += len(data)
+        while self._last_size - len(self._last[0]) >= _LAST_PART:
+            gone = len(self._last.popleft())
+            self._last_size -= gone
+            self._dropped += gone
 
     def _read(self) -> bytes | None:
         """The next piece; empty at the end, None where nothing is there now."""
@@ -84,18 +110,16 @@ class LogPump:
         end = (self._size - self._tail) // _BLOCK * _BLOCK
         try:
             kernel.punch_hole(self._log, self._dropped_to, end - self._dropped_to)
-        except OSError:  # a file system without holes: the end is dropped instead
-            self._can_punch = False
-            self._size += os.pwrite(self._log, self._line("all further output"), self._size)
+        except OSError:  # a file system without holes: then the cap is as far as it can be followed
+            self._followed = self._size
             return
         if self._dropped_to == self._head:
-            line = self._line("the middle")
+            line = self._line("the middle is dropped")
             os.pwrite(self._log, line, self._head - len(line))
         self._dropped_to = end
 
     def _line(self, what: str) -> bytes:
-        text = f"\n[llama-coop: the output is larger than {self._cap} bytes; {what} is dropped]\n"
-        return text.encode()
+        return f"\n[llama-coop: the output is larger than {self._cap} bytes; {what}]\n".encode()
 
 
 def read_log(path: str | os.PathLike[str], offset: int, limit: int) -> bytes:

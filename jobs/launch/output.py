@@ -50,8 +50,11 @@ class Output:
 
     def copy_rest(self) -> None:
         """Copy what is left in the pipe when every writer is known to have ended."""
-        if self._pump is not None and self.source is not None:
+        if self._pump is None:
+            return
+        if self.source is not None:
             self._pump.drain()
+        self._pump.finish()
 
     def note(self, sentence: str) -> None:
         """Add a line of our own. A full disk loses it."""

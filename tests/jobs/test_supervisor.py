@@ -211,16 +211,43 @@ def pump(tmp_path):
     return make
 
 
-def test_a_file_system_without_holes_loses_the_end_and_says_so(pump, monkeypatch):
+def test_a_file_system_without_holes_keeps_the_first_and_the_last_part(pump, monkeypatch):
     def no_holes(*_):
         raise OSError(95, "not supported")
 
     monkeypatch.setattr(logpump.kernel, "punch_hole", no_holes)
     writer, path = pump(2**20)
-    for _ in range(40):
+    writer.append(b"first\n")
+    for _ in range(100):
         writer.append(b"x" * 65536)
-    assert path.stat().st_size < 2**20 + 2**19
-    assert path.read_bytes().endswith(b"all further output is dropped]\n")
+    writer.append(b"last\n")
+    assert path.stat().st_size < 2**20 + 2**19, "it grows no more while the job runs"
+    writer.finish()
+    log = path.read_bytes()
+    assert (log[:6], log[-6:]) == (b"first\n", b"xlast\n"[-6:])
+    assert len(log) < 2**20 + 2**19 + 2**20 + 200
+    assert b"bytes are dropped here; the last ones follow]\n" in log
+
+
+def test_an_output_without_end_is_followed_only_so_far(pump):
+    cap = 2**17
+    writer, path = pump(cap)
+    chunk = b"y" * 65535 + b"\n"
+    for _ in range(200):
+        writer.append(chunk)
+    assert path.stat().st_size <= 16 * cap + 2 * len(chunk)
+    assert path.read_bytes().endswith(b"its last part is added at the end]\n")
+    writer.append(b"last\n")
+    writer.finish()
+    assert path.read_bytes().endswith(b"y\nlast\n")
+    assert path.stat().st_blocks * 512 <= cap + cap // 4 + 2**20 + 2 * 65536
+
+
+def test_a_job_that_keeps_to_its_cap_keeps_every_byte(pump):
+    writer, path = pump(2**20)
+    writer.append(b"z" * 2**20)
+    writer.finish()
+    assert path.read_bytes() == b"z" * 2**20
 
 
 def test_a_log_on_a_full_disk_does_not_stop_the_job(pump, monkeypatch):

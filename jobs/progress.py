@@ -59,7 +59,7 @@ class Following:
             self._followed[attempt.token] = followed
             if followed.read(now, frozen=attempt.job.state == JobState.SUSPENDED):
                 changed.append(followed)
-        changed += [followed for followed in before.values() if followed.read(now, frozen=False)]
+        changed += [followed for followed in before.values() if followed.read_last(now)]
         if not changed:
             return []
         with transaction.atomic():  # one commit for all of them: each is a write to the disk
@@ -108,6 +108,11 @@ class _Followed:
         None  # device and inode: another file under the same name is read anew
     )
     follower: ProgressFollower = field(default_factory=ProgressFollower)
+
+    def read_last(self, now: float) -> bool:
+        """The same once more after the end: a short run may have made its log since the last search for it."""
+        self.looked_at = None
+        return self.read(now, frozen=False)
 
     def read(self, now: float, *, frozen: bool) -> bool:
         """Whether there is progress that was not known."""

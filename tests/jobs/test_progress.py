@@ -115,6 +115,15 @@ def test_frozen_time_does_not_count(running, output):
     assert stored(job)["rate"] == pytest.approx(1.0)
 
 
+def test_the_log_of_a_run_that_ended_soon_after_it_was_looked_for_is_found(running, output):
+    job, attempt = running
+    following = Following()
+    assert following.follow([attempt], 0) == []
+    log(output, line(20, total=20))
+    assert following.follow([], 1) == [job.pk]
+    assert stored(job)["step"] == 20
+
+
 def test_an_attempt_that_has_ended_is_read_a_last_time(running, output):
     job, attempt = running
     following = Following()

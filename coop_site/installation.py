@@ -14,7 +14,7 @@ from django.db import connections
 from jobs.models import ApiToken, User
 from jobs.projects import default_project
 from jobs.signin import link_for
-from jobs.tasks import ensure_schedules
+from jobs.tasks import ask_for_a_heartbeat, ensure_schedules
 from jobs.tokens import SCOPES, create_token
 
 ADMIN = "admin"
@@ -28,6 +28,7 @@ def prepare() -> None:
     call_command("migrate", interactive=False, verbosity=0)
     _collect_static_files()
     ensure_schedules()
+    ask_for_a_heartbeat()
     default_project()
     admin()
     connections.close_all()

@@ -7,6 +7,7 @@ from pathlib import Path
 from django.conf import settings
 from django.utils import timezone
 from django_q.models import Schedule
+from django_q.tasks import async_task
 
 from jobs import backup, heartbeats, retention
 
@@ -35,6 +36,11 @@ def forget_old() -> None:
 def back_up() -> None:
     """This hour's copy of the database."""
     backup.back_up(timezone.now())
+
+
+def ask_for_a_heartbeat() -> None:
+    """Have one made as soon as django-q2 is up: it looks at its schedules every half minute only."""
+    async_task("jobs.tasks.heartbeat", save=False)
 
 
 def ensure_schedules() -> None:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.contrib.sessions.models import Session
 from django.utils import timezone as clock
-from django_q.models import Schedule
+from django_q.models import OrmQ, Schedule
 
 from gpus.models import Device, Node, Reading
 from gpus.retention import forget_old_readings
@@ -44,6 +44,11 @@ def test_the_next_time_of_a_schedule_survives_a_restart():
     Schedule.objects.update(next_run=NOW)
     tasks.ensure_schedules()
     assert set(Schedule.objects.values_list("next_run", flat=True)) == {NOW}
+
+
+def test_a_start_does_not_wait_for_the_schedule_to_see_that_the_background_lives():
+    tasks.ask_for_a_heartbeat()
+    assert [task.task["func"] for task in OrmQ.objects.all()] == ["jobs.tasks.heartbeat"]
 
 
 def test_a_heartbeat_leaves_a_row_and_a_file(settings):

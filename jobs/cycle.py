@@ -20,7 +20,8 @@ from jobs.core.plan import Plan, Start, Wait
 from jobs.engines import local_engine
 from jobs.engines.base import Engine
 from jobs.models import Attempt
-from jobs.reconciling import reconcile, ref_of
+from jobs.reconciling import reconcile
+from jobs.refs import ref_of
 from jobs.refusals import Refused
 from jobs.snapshots import Picture
 

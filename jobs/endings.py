@@ -13,8 +13,9 @@ from jobs.core.completion import TAIL_BYTES, Exit, judge_completion
 from jobs.core.ending import Ending
 from jobs.core.llamafactory import trains
 from jobs.core.states import Outcome, Reason
-from jobs.engines.base import AttemptRef, Engine
+from jobs.engines.base import Engine
 from jobs.models import Attempt
+from jobs.refs import ref_of
 
 LOST_DETAILS = {
     Reason.NOT_CLAIMED: _("No supervisor took this attempt, so nothing of it ran."),
@@ -61,7 +62,7 @@ def exited(attempt: Attempt, record: dict[str, Any], engine: Engine) -> Ending:
 
 
 def _log_tail(attempt: Attempt, engine: Engine) -> str:
-    ref = AttemptRef(job_id=attempt.job_id, number=attempt.number)
+    ref = ref_of(attempt)
     size = engine.log_size(ref)
     return engine.read_log(ref, max(0, size - TAIL_BYTES), TAIL_BYTES).decode(errors="replace")
 

@@ -15,6 +15,7 @@ from jobs import rundir
 from jobs.core.states import JobState
 from jobs.engines.base import AttemptRef, Engine
 from jobs.models import Allocation, Attempt
+from jobs.refs import ref_of
 
 TREE_KEPT = (
     10.0  # seconds after which a process tree is read anew, even if nothing seems to have changed
@@ -106,7 +107,7 @@ def _holding(booking: Allocation, trees: ProcessTrees, home: Path) -> Holding:
 
 
 def _ref(booking: Allocation) -> AttemptRef:
-    return AttemptRef(job_id=booking.attempt.job_id, number=booking.attempt.number)
+    return ref_of(booking.attempt)
 
 
 def _is_out_of_date(tree: _Tree, now: float) -> bool:

@@ -20,20 +20,16 @@ from jobs.account import Account, job_account, make_home
 from jobs.core.jobspec import JobSpec
 from jobs.core.llamafactory import prepare_config, train_argv
 from jobs.core.problems import TaskFileError
-from jobs.engines.base import AttemptLaunch, AttemptRef
+from jobs.engines.base import AttemptLaunch
 from jobs.jobenv import job_environment
 from jobs.jobfolder import JobFolder
 from jobs.models import Attempt, Job
+from jobs.refs import ref_of
 from jobs.refusals import Refused
 from jobs.trainer import find_trainer
 
 CONFIG_FILE = "train.yaml"
 DATA_FOLDER = "data"
-
-
-def ref_of(attempt: Attempt) -> AttemptRef:
-    """The name by which engines know an attempt."""
-    return AttemptRef(job_id=attempt.job_id, number=attempt.number)
 
 
 def prepare(attempt: Attempt) -> AttemptLaunch:

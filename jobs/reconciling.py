@@ -18,8 +18,9 @@ from jobs import endings, lifecycle
 from jobs.core import reconcile as core
 from jobs.core.ending import Ending
 from jobs.core.states import JobState, Reason
-from jobs.engines.base import FREEZE, STOP, THAW, AttemptRef, Engine
+from jobs.engines.base import FREEZE, STOP, THAW, Engine
 from jobs.models import Attempt
+from jobs.refs import ref_of
 from jobs.rundir import Observation
 
 log = logging.getLogger(__name__)
@@ -39,11 +40,6 @@ def reconcile(engine: Engine, hinted: Collection[str] | None, took_over_at: date
     for token, attempt in attempts.items():
         if seen[token].kind == "alive":
             _control(engine, attempt, seen[token])
-
-
-def ref_of(attempt: Attempt) -> AttemptRef:
-    """The attempt as engines know it."""
-    return AttemptRef(job_id=attempt.job_id, number=attempt.number)
 
 
 def _open_attempts(hinted: Collection[str] | None) -> Iterable[Attempt]:

@@ -26,7 +26,7 @@ from jobs.core.states import JobState
 from jobs.cycle import Cycle
 from jobs.engines.local import LocalEngine
 from jobs.models import Allocation, Attempt, Heartbeat, Job
-from jobs.reconciling import ref_of
+from jobs.refs import ref_of
 from tests.gpus.fleets import ShownProbe, a_reading, listed
 from tests.rows import GIB, a_job, a_node, a_running_job
 from tests.waiting import wait_until

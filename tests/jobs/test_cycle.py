@@ -15,7 +15,7 @@ from jobs.core.states import JobState
 from jobs.cycle import Cycle
 from jobs.engines.local import LocalEngine
 from jobs.models import Attempt, Job
-from jobs.reconciling import ref_of
+from jobs.refs import ref_of
 from tests.rows import GIB, a_device, a_job, a_user
 from tests.waiting import wait_until
 

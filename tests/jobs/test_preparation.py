@@ -17,7 +17,8 @@ from gpus.models import Node
 from jobs import account, datasets, jobenv
 from jobs.engines.local import LocalEngine
 from jobs.models import Attempt
-from jobs.preparation import prepare, ref_of
+from jobs.preparation import prepare
+from jobs.refs import ref_of
 from jobs.refusals import Refused
 from tests.rows import GIB, a_device, a_started_job, a_user
 from tests.waiting import wait_until

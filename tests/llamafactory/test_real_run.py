@@ -19,8 +19,9 @@ from jobs.core.states import Outcome, Reason
 from jobs.core.taskfile import parse_llamafactory_config
 from jobs.engines.local import LocalEngine
 from jobs.models import Attempt, Dataset, Job
-from jobs.preparation import prepare, ref_of
+from jobs.preparation import prepare
 from jobs.progress import Following, loss_points
+from jobs.refs import ref_of
 from jobs.refusals import Refused
 from tests.rows import a_device, a_started_job, a_user
 from tests.waiting import wait_until

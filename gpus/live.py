@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gpus.attribution import Account
-from gpus.readings import DeviceReading, FleetReading
-
-STALE_AFTER = 5.0  # seconds without an answer of the card
+from gpus.readings import STALE_AFTER, DeviceReading, FleetReading
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

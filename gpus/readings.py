@@ -12,6 +12,9 @@ from typing import Any, Protocol
 NVML = "nvml"
 SIMULATED = "simulated"
 
+STALE_AFTER = 5.0
+"""Seconds after which a reading no longer says how things are now."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ProcessReading:

@@ -93,7 +93,9 @@ def _directory_or_none(value: object) -> bool:
 
 
 def _share_or_none(value: object) -> bool:
-    return value is None or (type(value) in (int, float) and 0 < float(str(value)) <= 1)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return value is None
+    return 0 < value <= 1
 
 
 _CHECKS: dict[str, tuple[Callable[[object], bool], str]] = {

@@ -14,6 +14,8 @@ from datetime import datetime, timedelta
 from django.db.models import Count, Prefetch, Sum
 from django.utils import timezone
 
+from gpus import readings
+from gpus.attribution import charge
 from gpus.models import Device
 from jobs import sitesettings
 from jobs.core.jobspec import JobSpec
@@ -22,10 +24,9 @@ from jobs.core.states import Priority
 from jobs.models import Allocation, Job, Project, Quota, User
 from jobs.sitesettings import SiteSettings
 
-STALE_AFTER = timedelta(seconds=5)
+STALE_AFTER = timedelta(seconds=readings.STALE_AFTER)
 """A card whose latest reading is older admits nothing."""
 
-PEAK_MARGIN = 1.03
 _MIB = 1024 * 1024
 _SAFETY_FLOOR = 600 * _MIB
 _SAFETY_SHARE = 0.02
@@ -71,11 +72,6 @@ def device_views() -> tuple[DeviceView, ...]:
 def safety(total: int) -> int:
     """What is kept free on a card of `total` bytes, for contexts and the driver: 2 %, at least 600 MiB."""
     return min(total, max(_SAFETY_FLOOR, int(total * _SAFETY_SHARE)))
-
-
-def charge(booked: int, peak: int | None) -> int:
-    """What an attempt counts for on a card: its booking, or its measured peak and a margin if that is more."""
-    return max(booked, math.ceil((peak or 0) * PEAK_MARGIN))
 
 
 def device_view(device: Device, values: SiteSettings, now: datetime) -> DeviceView:

@@ -13,11 +13,10 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from gpus.models import Device, Node
+from gpus.readings import STALE_AFTER
 from jobs import live, sitesettings, snapshots
 from jobs.core.constraints import room
 from jobs.models import Allocation, Job, User
-
-FRESH_S = 5.0  # seconds for which a live message speaks for now
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -208,7 +207,7 @@ def _state(device: Device, now: datetime) -> tuple[str, str]:
 def _used_now() -> Mapping[str, int | None]:
     """What each booking uses, by its key, as the latest live message says; empty where that is old."""
     message = live.LATEST.readings
-    if message is None or timezone.now().timestamp() - message["at"] > FRESH_S:
+    if message is None or timezone.now().timestamp() - message["at"] > STALE_AFTER:
         return {}
     return {key: used for device in message["devices"] for key, _booked, used in device["segs"]}
 

@@ -93,7 +93,7 @@ def test_a_change_of_state_is_seen_elsewhere_within_half_a_second(page, contexts
         changed = page.evaluate("Date.now()")
         seen = other.evaluate("window.seenAt")
         delays.append((seen - changed) / 1000)
-    assert sorted(delays)[len(delays) // 2] < 0.5, delays
+    assert max(delays) < 0.5, delays
     other.close()
 
 

@@ -51,7 +51,8 @@ function schedule(element) {
   const last = fetched.get(element) ?? { at: 0, gap: GAP_MS, timer: 0 };
   if (last.timer || status === "paused") return;
   const quiet = Date.now() - last.at;
-  const gap = quiet > LONGEST_GAP_MS ? GAP_MS : Math.min(LONGEST_GAP_MS, last.gap * 1.3);
+  const stays = quiet > LONGEST_GAP_MS || showsOneJob(element);
+  const gap = stays ? GAP_MS : Math.min(LONGEST_GAP_MS, last.gap * 1.3);
   last.timer = setTimeout(
     () => {
       fetched.set(element, { at: Date.now(), gap, timer: 0 });
@@ -60,6 +61,11 @@ function schedule(element) {
     Math.max(0, last.gap - quiet),
   );
   fetched.set(element, last);
+}
+
+// One job changes as often as a person or its own end makes it change; only the hints of many jobs never pause.
+function showsOneJob(element) {
+  return /^job:\S+$/.test(element.dataset.refresh);
 }
 
 function paused() {

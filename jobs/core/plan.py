@@ -1,4 +1,4 @@
-"""What one cycle decided: starts, and a coded reason for every job that does not start.
+"""What one cycle decided: starts, preemptions, reservations, and a coded reason for every job that does not start.
 
 A `Wait` has no default reason: whoever makes one must say which of `WaitCode` holds, and give the numbers.
 """
@@ -27,6 +27,10 @@ class WaitCode(StrEnum):
     WAIT_CARD_CAP = "WAIT_CARD_CAP"  # max_holders
     WAIT_CARDS = "WAIT_CARDS"  # gpus, need, ready: cards on one machine that have room now
     WAIT_EXCLUSIVE = "WAIT_EXCLUSIVE"  # cards that cannot be shared
+    WAIT_BUSY = "WAIT_BUSY"  # busy, max_busy, sm_share: the cards with room compute too much already
+    WAIT_HOST = "WAIT_HOST"  # node machines with room on their cards lack processors or main memory
+    WAIT_RESERVED = "WAIT_RESERVED"  # kept_for (job id), until (epoch seconds or None): room that is kept for it
+    WAIT_PREEMPTION = "WAIT_PREEMPTION"  # jobs: how many are being suspended to make room for it
     WAIT_READING = "WAIT_READING"  # cards without a fresh reading
     # change the task
     NEVER_FITS = "NEVER_FITS"  # need, largest, largest_name
@@ -60,6 +64,34 @@ class Start:
     placements: tuple[Placement, ...]
 
 
+class PreemptionRule(StrEnum):
+    """Why one job may take another's place."""
+
+    RECLAIM = "reclaim"  # its project is below its guarantee, and the other's borrows
+    PRIORITY = "priority"  # same project, higher priority
+    SERVICE = "service"  # same project and priority; the other has had more service already
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Preempt:
+    """Suspend this job so that another may start; what it holds is free only when it is known to have gone."""
+
+    job: str
+    beneficiary: str
+    rule: PreemptionRule
+    lost: float  # GPU-seconds of work that are done again, or spent on suspending and resuming
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reservation:
+    """Cards that are kept for a job that does not fit yet."""
+
+    job: str
+    uuids: tuple[str, ...]
+    at: float | None  # when they are expected to be free (epoch seconds); None: nobody can tell
+    draining: bool = False  # nothing that cannot be suspended is put there any more
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Wait:
     """This job does not start now, for this reason, with the numbers its sentence needs."""
@@ -77,5 +109,7 @@ class Plan:
     """
 
     starts: tuple[Start, ...] = ()
+    preemptions: tuple[Preempt, ...] = ()
+    reservations: tuple[Reservation, ...] = ()
     waits: tuple[Wait, ...] = ()
     policy_problem: str = ""  # why the configured policy's order was not used

@@ -1,4 +1,4 @@
-"""Cards and nodes for admins: mode and service of a card; all that was measured is only shown."""
+"""Cards and nodes for admins: mode, weight and service of a card; all that was measured is only shown."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from django.http import HttpRequest
 from gpus.models import Device, Node
 
 _MEASURED = ["uuid", "node", "index", "name", "memory_total"]
-_BY_PERSONS = ["mode", "drained", "drain_reason"]
+_BY_PERSONS = ["mode", "weight", "drained", "drain_reason"]
 
 
 @admin.register(Node)
@@ -29,9 +29,18 @@ class NodeAdmin(admin.ModelAdmin):
 
 @admin.register(Device)
 class DeviceAdmin(admin.ModelAdmin):
-    """An admin sets the mode of a card and takes it out of service; its numbers come from the sampler."""
+    """An admin sets mode and weight of a card and takes it out of service; its numbers come from the sampler."""
 
-    list_display = ["__str__", "name", "mode", "drained", "drain_reason", "read_at", "fault"]
+    list_display = [
+        "__str__",
+        "name",
+        "mode",
+        "weight",
+        "drained",
+        "drain_reason",
+        "read_at",
+        "fault",
+    ]
     list_filter = ["node", "drained", "mode"]
     search_fields = ["uuid", "name"]
     fields = [*_MEASURED, *_BY_PERSONS, "fault"]

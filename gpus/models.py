@@ -6,6 +6,7 @@ ends an allocation.
 
 from __future__ import annotations
 
+from django.core.validators import MinValueValidator
 from django.db import models
 from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
@@ -42,6 +43,11 @@ class Device(models.Model):
     memory_total = models.PositiveBigIntegerField()
     memory_reserved = models.PositiveBigIntegerField(default=0)  # the driver's own
     mode = models.CharField(max_length=20, choices=Mode, blank=True)  # empty: the site's mode
+    weight = models.FloatField(
+        default=1.0,
+        validators=[MinValueValidator(0.01)],
+        help_text=_("What an hour on this card counts in the fair share, relative to others."),
+    )
     drained = models.BooleanField(default=False)
     drain_reason = models.CharField(max_length=200, blank=True)
     booked = models.PositiveBigIntegerField(default=0)  # sum of the open allocations on this card
@@ -63,6 +69,7 @@ class Device(models.Model):
                 name="device_never_booked_above_its_memory",
                 condition=Q(booked__lte=F("memory_total")),
             ),
+            models.CheckConstraint(name="device_weight_is_positive", condition=Q(weight__gt=0)),
         ]
 
     def __str__(self) -> str:

@@ -247,9 +247,11 @@ def _create(prepared: Prepared, user: User, door: str, cloned_from: Job | None) 
             content_hash=prepared.content_hash,
             min_memory=resources.min_memory or 0,  # named, or the checks have refused it
             gpus=resources.gpus,
+            nodes=resources.nodes,
             gpu_type=resources.gpu_type or "",
             exclusive=resources.exclusive,
             preemptible=_is_preemptible(spec),
+            est_time=spec.est_time,
             door=door,
             cloned_from=cloned_from,
         )

@@ -86,6 +86,9 @@ def a_job(
         spec=canonical,
         content_hash="0" * 64,
         min_memory=memory,
+        gpus=canonical["resources"]["gpus"],
+        nodes=canonical["resources"]["nodes"],
+        est_time=canonical.get("est_time"),
     )
     lifecycle.submit(job, owner)
     return job

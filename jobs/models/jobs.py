@@ -38,10 +38,15 @@ class Job(models.Model):
     spec = models.JSONField()
     content_hash = models.CharField(max_length=64)
     min_memory = models.PositiveBigIntegerField()  # bytes a card
-    gpus = models.PositiveIntegerField(default=1)
+    gpus = models.PositiveIntegerField(default=1)  # on each machine
+    nodes = models.PositiveIntegerField(default=1)  # machines
     gpu_type = models.CharField(max_length=96, blank=True)
     exclusive = models.BooleanField(default=False)
     preemptible = models.BooleanField(default=False)
+    est_time = models.FloatField(null=True, blank=True)  # seconds, as its owner said
+    template = models.CharField(
+        max_length=64, blank=True
+    )  # the same for jobs of the same kind: jobs/core/template.py
     datasets = models.ManyToManyField("jobs.Dataset", related_name="jobs", blank=True)
     cloned_from = models.ForeignKey(
         "self", on_delete=models.SET_NULL, null=True, blank=True, related_name="clones"
@@ -58,6 +63,7 @@ class Job(models.Model):
     epoch = models.PositiveIntegerField(
         default=0
     )  # number of the latest attempt: the fencing token
+    service = models.FloatField(default=0)  # weighted GPU-seconds that its ended attempts have had
     hold_by_admin = models.BooleanField(default=False)
     wait_code = models.CharField(max_length=24, blank=True)
     wait_numbers = models.JSONField(default=dict, blank=True)
@@ -92,6 +98,7 @@ class Job(models.Model):
         indexes: ClassVar = [
             models.Index(name="job_queue", fields=["state", "-priority", "submitted_at"]),
             models.Index(name="job_newest_of_project", fields=["project", "-submitted_at"]),
+            models.Index(name="job_newest_of_template", fields=["template", "-finished_at"]),
         ]
 
     def __str__(self) -> str:
@@ -129,6 +136,13 @@ class Attempt(models.Model):
         max_length=10, choices=OUTCOME_CHOICES, blank=True
     )  # the outcome that whoever told it to stop wants
     stuck_since = models.DateTimeField(null=True, blank=True)  # its processes could not be ended
+    saved_at = models.DateTimeField(null=True, blank=True)  # when its last checkpoint was complete
+    preempted_for = models.CharField(
+        max_length=12, blank=True
+    )  # the job that it makes room for, by public id
+    lost_seconds = models.FloatField(
+        null=True, blank=True
+    )  # GPU-seconds of work that its preemption threw away
 
     objects = AttemptQuerySet.as_manager()
 
@@ -146,7 +160,12 @@ class Attempt(models.Model):
             ),
         ]
         indexes: ClassVar = [
-            models.Index(name="open_attempts", fields=["node"], condition=Q(ended_at__isnull=True))
+            models.Index(name="open_attempts", fields=["node"], condition=Q(ended_at__isnull=True)),
+            models.Index(
+                name="preempted_attempts",
+                fields=["ended_at"],
+                condition=Q(outcome=Outcome.PREEMPTED.value),
+            ),
         ]
 
     def __str__(self) -> str:
@@ -167,6 +186,9 @@ class Allocation(models.Model):
     booked = models.PositiveBigIntegerField()  # bytes
     peak = models.PositiveBigIntegerField(null=True, blank=True)  # most ever measured, bytes
     exclusive = models.BooleanField(default=False)
+    sm_share = models.FloatField(
+        default=0
+    )  # learned SM demand that its start counted with, 0..1; 0: not learned
     created_at = models.DateTimeField()
     released_at = models.DateTimeField(null=True, blank=True)
 
@@ -186,7 +208,8 @@ class Allocation(models.Model):
         indexes: ClassVar = [
             models.Index(
                 name="open_allocations", fields=["device"], condition=Q(released_at__isnull=True)
-            )
+            ),
+            models.Index(name="released_allocations", fields=["released_at"]),
         ]
 
     def __str__(self) -> str:

@@ -119,7 +119,9 @@ class HolderReading(models.Model):
                 name="one_holder_reading_a_period", fields=["holder", "device", "seconds", "start"]
             )
         ]
-        indexes = [models.Index(name="holder_readings_by_period", fields=["seconds", "start"])]
+        indexes = [
+            models.Index(name="holder_readings_by_period", fields=["seconds", "start", "device"])
+        ]
 
     def __str__(self) -> str:
         return f"{self.holder} on {self.device} {self.start}+{self.seconds}s"

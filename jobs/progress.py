@@ -14,6 +14,7 @@ from pathlib import Path, PurePath
 
 from django.conf import settings
 from django.db import transaction
+from django.utils import timezone
 
 from jobs import rundir
 from jobs.core import progress as core
@@ -148,7 +149,9 @@ def _stored(followed: _Followed) -> bool:
     """Write the progress, unless a later attempt of the job has begun meanwhile."""
     progress = followed.follower.progress
     job = Job.objects.filter(pk=followed.job_id, epoch=followed.number)
-    return progress is not None and bool(job.update(progress=progress.as_dict()))
+    return progress is not None and bool(
+        job.update(progress=progress.as_dict() | {"at": timezone.now().timestamp()})
+    )
 
 
 def _folder(job_id: str) -> Path:

@@ -252,6 +252,7 @@ def _create(prepared: Prepared, user: User, door: str, cloned_from: Job | None) 
             exclusive=resources.exclusive,
             preemptible=_is_preemptible(spec),
             est_time=spec.est_time,
+            time_limit=spec.time_limit,
             door=door,
             cloned_from=cloned_from,
         )

@@ -89,6 +89,7 @@ def a_job(
         gpus=canonical["resources"]["gpus"],
         nodes=canonical["resources"]["nodes"],
         est_time=canonical.get("est_time"),
+        time_limit=canonical.get("time_limit"),
     )
     lifecycle.submit(job, owner)
     return job

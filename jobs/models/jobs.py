@@ -44,6 +44,7 @@ class Job(models.Model):
     exclusive = models.BooleanField(default=False)
     preemptible = models.BooleanField(default=False)
     est_time = models.FloatField(null=True, blank=True)  # seconds, as its owner said
+    time_limit = models.FloatField(null=True, blank=True)  # seconds that one attempt may run
     template = models.CharField(
         max_length=64, blank=True
     )  # the same for jobs of the same kind: jobs/core/template.py
@@ -74,7 +75,7 @@ class Job(models.Model):
     detail = models.TextField(blank=True)  # one sentence for people
     exit_code = models.IntegerField(null=True, blank=True)
 
-    # how far it is: step, total, loss, rate, eta_s; written by jobs/progress.py
+    # how far it is: step, total, loss, rate, eta_s, at; written by jobs/progress.py
     progress = models.JSONField(default=dict, blank=True)
     colour = models.PositiveSmallIntegerField(null=True, blank=True)  # slot of the job palette
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -48,7 +49,10 @@ def log(folder: Path, *lines: str) -> Path:
 
 
 def stored(job: Job) -> dict:
-    return Job.objects.get(pk=job.pk).progress
+    """What is known, less the time at which it was stored."""
+    progress = dict(Job.objects.get(pk=job.pk).progress)
+    assert not progress or 0 <= time.time() - progress.pop("at") < 60
+    return progress
 
 
 def test_progress_is_stored_when_it_changes_and_only_then(running, output):

@@ -17,6 +17,7 @@ from jobs.core.placement import never_fits
 from jobs.core.plan import WaitCode
 from jobs.core.problems import Problem, TaskFileError
 from jobs.core.taskfile import parse_task
+from jobs.core.template import template_of
 from jobs.models import Dataset, Job, Project, TrainingConfig, User
 from jobs.projects import project_for
 from jobs.refusals import Refused, Warned
@@ -253,6 +254,7 @@ def _create(prepared: Prepared, user: User, door: str, cloned_from: Job | None) 
             preemptible=_is_preemptible(spec),
             est_time=spec.est_time,
             time_limit=spec.time_limit,
+            template=template_of(spec),
             door=door,
             cloned_from=cloned_from,
         )

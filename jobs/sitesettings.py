@@ -10,10 +10,14 @@ from django.conf import settings
 from django.db import transaction
 
 from gpus.models import Device
+from jobs.core.scheduling.rules import HOUR, Rules
 from jobs.models import Project, SiteSetting, User
 
 _MODES = tuple(mode.value for mode in Device.Mode)
 _DEFAULT_THRESHOLD = {"dynamic-sharding": 0.95}
+_MAX_BUSY = {"smart-queue": 1.3, "dynamic-sharding": 1.6}  # 1.0: one job that fills the card
+_MINUTE = 60.0
+PLACEMENTS = ("best-fit", "fragmentation")
 
 
 class SettingRefused(ValueError):
@@ -31,10 +35,30 @@ class SiteSettings:
     policy: str = ""
     log_dir: str | None = None  # where links to job logs go; None: none are made
     open_queue: bool | None = None  # everybody sees task_id and owner of every job in the queue
+    preemption: bool = True  # jobs may be suspended so that others start
+    min_run_minutes: float = (
+        Rules().min_run / _MINUTE
+    )  # before which no job is suspended for another
+    half_life_hours: float = Rules().half_life / HOUR  # after which past usage counts half
+    placement: str = Rules().placement
+
+    @property
+    def rules(self) -> Rules:
+        """The scheduler's numbers: those that a site may change, and the built-in ones."""
+        return Rules(
+            half_life=self.half_life_hours * HOUR,
+            min_run=self.min_run_minutes * _MINUTE,
+            preemption=self.preemption,
+            placement=self.placement,
+        )
 
     def threshold(self, mode: str) -> float:
         """The memory threshold that holds on a card in this mode."""
         return self.memory_threshold or _DEFAULT_THRESHOLD.get(mode, 0.9)
+
+    def max_busy(self, mode: str) -> float | None:
+        """The most SM demand that a card in this mode takes; None: no cap."""
+        return _MAX_BUSY.get(mode)
 
     @property
     def queue_is_open(self) -> bool:
@@ -64,6 +88,11 @@ def change(values: Mapping[str, object], user: User | None) -> SiteSettings:
                 name=name, defaults={"value": value, "changed_by": user}
             )
     return current()
+
+
+def rules() -> Rules:
+    """The scheduler's numbers in force."""
+    return current().rules
 
 
 def as_dict(values: SiteSettings) -> dict[str, object]:
@@ -98,6 +127,15 @@ def _share_or_none(value: object) -> bool:
     return 0 < value <= 1
 
 
+def _amount(least: float, most: float) -> Callable[[object], bool]:
+    def test(value: object) -> bool:
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return False
+        return least <= value <= most
+
+    return test
+
+
 _CHECKS: dict[str, tuple[Callable[[object], bool], str]] = {
     "max_workers": (_count_or_none, "a whole number from 1 on, or null for no limit"),
     "memory_threshold": (
@@ -115,5 +153,18 @@ _CHECKS: dict[str, tuple[Callable[[object], bool], str]] = {
         lambda value: value is None or isinstance(value, bool),
         "true, false, or null (open while there is one project)",
     ),
+    "preemption": (
+        lambda value: isinstance(value, bool),
+        "true, or false: no job is suspended for another",
+    ),
+    "min_run_minutes": (
+        _amount(0, 7 * 24 * 60),
+        "a number of minutes from 0 to 10080 (a week); 30 lets every job run half an hour",
+    ),
+    "half_life_hours": (
+        _amount(1, 8760),
+        "a number of hours from 1 to 8760 (a year); 24 counts what was used a day ago half",
+    ),
+    "placement": (lambda value: value in PLACEMENTS, ", ".join(PLACEMENTS)),
 }
 NAMES = tuple(_CHECKS)

@@ -137,6 +137,10 @@ class SettingsOut(Schema):
     policy: str
     log_dir: str | None = Field(description="where links to job logs are made")
     open_queue: bool | None
+    preemption: bool = Field(description="jobs may be suspended so that others start")
+    min_run_minutes: float = Field(description="before which no job is suspended for another")
+    half_life_hours: float = Field(description="after which past usage counts half")
+    placement: str = Field(description="best-fit or fragmentation")
 
 
 class TokenOut(Schema):

@@ -5,6 +5,7 @@ from dataclasses import fields
 import pytest
 
 from jobs import sitesettings
+from jobs.core.scheduling.rules import Rules
 from jobs.models import Project
 from jobs.sitesettings import SettingRefused, SiteSettings
 from tests.rows import an_admin
@@ -33,6 +34,12 @@ def test_what_is_not_named_does_not_change() -> None:
         ("max_workers", "5", "whole number from 1"),
         ("mode", "fast", "smart-queue"),
         ("threshold", 0.8, "memory_threshold"),
+        ("preemption", None, "true, or false"),
+        ("min_run_minutes", -1, "0 to 10080"),
+        ("min_run_minutes", True, "0 to 10080"),
+        ("half_life_hours", 0, "1 to 8760"),
+        ("half_life_hours", float("nan"), "1 to 8760"),
+        ("placement", "worst-fit", "best-fit, fragmentation"),
     ],
 )
 def test_a_wrong_value_is_refused_with_what_is_allowed(
@@ -64,3 +71,22 @@ def test_every_setting_has_a_check() -> None:
 def test_a_limit_can_be_switched_off() -> None:
     sitesettings.change({"max_jobs_per_card": None}, None)
     assert sitesettings.current().max_jobs_per_card is None
+
+
+def test_without_a_change_the_schedulers_numbers_are_the_built_in_ones() -> None:
+    assert sitesettings.rules() == Rules()
+
+
+def test_an_admin_changes_the_schedulers_numbers() -> None:
+    sitesettings.change(
+        {
+            "preemption": False,
+            "min_run_minutes": 10,
+            "half_life_hours": 48,
+            "placement": "fragmentation",
+        },
+        an_admin(),
+    )
+    assert sitesettings.rules() == Rules(
+        preemption=False, min_run=600, half_life=172800, placement="fragmentation"
+    )

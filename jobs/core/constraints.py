@@ -14,20 +14,42 @@ from jobs.core.gputypes import matches_gpu_type
 from jobs.core.plan import WaitCode
 from jobs.core.snapshot import DeviceView, JobView
 
+SHARE_STEPS = 20  # SM demands are told apart in steps of one twentieth
+BUSY_SLACK = 1e-9  # sums of twentieths are not exact
+
 
 class Need(NamedTuple):
     """What jobs ask of cards. Jobs with equal needs are one class: where one finds no place, none does."""
 
     gpu_type: str | None
     memory: int  # bytes on each card
-    gpus: int
+    gpus: int  # on each machine; 0 (simulations only): processors and main memory alone
     nodes: int
     exclusive: bool
+    sm_share: float = 0.0  # SM demand on each card, in steps of 0.05; 0: not learned
+    host_cpus: int = 0  # thousandths of a core on each machine
+    host_memory: int = 0  # bytes of main memory on each machine
 
     @classmethod
     def of(cls, job: JobView) -> Need:
         """What this job asks for."""
-        return cls(job.gpu_type, job.min_memory, job.gpus, job.nodes, job.exclusive)
+        return cls(
+            job.gpu_type,
+            job.min_memory,
+            job.gpus,
+            job.nodes,
+            job.exclusive,
+            in_steps(job.sm_share),
+            job.host_cpus,
+            job.host_memory,
+        )
+
+
+def in_steps(sm_share: float) -> float:
+    """An SM demand as needs tell it apart: a multiple of 0.05 up to 1, and 0 only where none is learned."""
+    if sm_share <= 0:
+        return 0.0
+    return max(1, min(SHARE_STEPS, round(sm_share * SHARE_STEPS))) / SHARE_STEPS
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,6 +96,13 @@ def may_share(need: Need, card: DeviceView) -> bool:
 def is_below_cap(_need: Need, card: DeviceView) -> bool:
     """The card runs fewer jobs than it may."""
     return card.max_holders is None or card.holders < card.max_holders
+
+
+def is_below_busy_cap(need: Need, card: DeviceView) -> bool:
+    """The jobs on the card leave it the SMs; the only job on a card, and one of unknown demand, are never refused."""
+    if card.max_busy is None or not card.holders or not need.sm_share:
+        return True
+    return card.busy + need.sm_share <= card.max_busy + BUSY_SLACK
 
 
 def has_room(need: Need, card: DeviceView) -> bool:
@@ -146,6 +175,16 @@ def _at_cap(_need: Need, card: DeviceView) -> Obstacle:
     return Obstacle(code=WaitCode.WAIT_CARD_CAP, numbers={"max_holders": card.max_holders})
 
 
+def too_busy(need: Need, card: DeviceView) -> Obstacle:
+    """The jobs on the card compute too much for one more."""
+    numbers = {
+        "busy": round(card.busy, 2),
+        "max_busy": card.max_busy,
+        "sm_share": need.sm_share,
+    }
+    return Obstacle(code=WaitCode.WAIT_BUSY, numbers=numbers)
+
+
 def _too_full(need: Need, card: DeviceView) -> Obstacle:
     if has_room_but_for_strangers(need, card):
         return strangers_in_the_way(need, card)
@@ -185,6 +224,7 @@ LASTING_RULES = (
 PASSING_RULES = (
     Rule(holds=may_share, obstacle=_not_shared),
     Rule(holds=is_below_cap, obstacle=_at_cap),
+    Rule(holds=is_below_busy_cap, obstacle=too_busy),
     Rule(holds=has_room, obstacle=_too_full),
 )
 """Rules whose answer each start on the card may change, always from yes to no."""

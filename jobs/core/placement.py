@@ -6,7 +6,7 @@ one job after the other, and what a job gets is gone for the next.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -17,6 +17,7 @@ from jobs.core.constraints import (
     Obstacle,
     has_room,
     has_room_but_for_strangers,
+    is_below_busy_cap,
     is_below_cap,
     is_in_service,
     is_large_enough,
@@ -27,6 +28,7 @@ from jobs.core.constraints import (
     place_name,
     room,
     strangers_in_the_way,
+    too_busy,
     too_small,
 )
 from jobs.core.plan import Placement, Wait, WaitCode
@@ -54,17 +56,24 @@ def verdicts(job: JobView, snapshot: Snapshot) -> tuple[Verdict, ...]:
     return tuple(_verdict(need, card) for card in snapshot.devices)
 
 
-def never_fits(job: JobView, devices: Iterable[DeviceView]) -> Wait | None:
+def never_fits(
+    job: JobView, devices: Iterable[DeviceView], *, most_nodes: int | None = 1
+) -> Wait | None:
     """Why these cards can never run the job, however long it waits; None where they could.
 
     Names the largest card of the type asked for. Where no card is known at all, nothing can be said: None.
     """
-    obstacle = lasting_obstacle(Need.of(job), tuple(devices))
+    obstacle = lasting_obstacle(Need.of(job), tuple(devices), most_nodes=most_nodes)
     return Wait(job=job.id, code=obstacle.code, numbers=obstacle.numbers) if obstacle else None
 
 
-def lasting_obstacle(need: Need, cards: Sequence[DeviceView]) -> Obstacle | None:
-    """Why no waiting helps a job with this need; None where it could run on the cards one day."""
+def lasting_obstacle(
+    need: Need, cards: Sequence[DeviceView], *, most_nodes: int | None = 1
+) -> Obstacle | None:
+    """Why no waiting helps a job with this need; None where it could run on the cards one day.
+
+    `most_nodes` is how many machines one job may span; None: as many as there are.
+    """
     if not cards:
         return None
     of_type = [card for card in cards if is_of_type(need, card)]
@@ -73,11 +82,14 @@ def lasting_obstacle(need: Need, cards: Sequence[DeviceView]) -> Obstacle | None
     suitable = [card for card in of_type if is_large_enough(need, card)]
     if not suitable:
         return too_small(need, max(of_type, key=lambda card: card.total - card.safety))
+    may_span = most_nodes is None or need.nodes <= most_nodes
+    if may_span and _suffice(need, suitable):
+        return None
     most = max(map(len, _gangs(suitable).values()))
-    if most < need.gpus or need.nodes > 1:
-        numbers = {"gpus": need.gpus, "nodes": need.nodes, "most": most}
-        return Obstacle(code=WaitCode.TOO_FEW_CARDS, numbers=numbers)
-    return None
+    numbers: dict[str, object] = {"gpus": need.gpus, "nodes": need.nodes, "most": most}
+    if need.nodes > 1:
+        numbers |= {"machines": _machines(need, suitable), "most_nodes": most_nodes}
+    return Obstacle(code=WaitCode.TOO_FEW_CARDS, numbers=numbers)
 
 
 class Fleet:
@@ -104,7 +116,7 @@ class Fleet:
 
     def obstacle(self, need: Need) -> Obstacle:
         """Why `place` found nothing for a need that is not impossible for ever."""
-        return _passing_obstacle(need, self._cards)
+        return passing_obstacle(need, self._cards)
 
     def _best(self, need: Need) -> Sequence[int]:
         cards = self._cards
@@ -184,12 +196,22 @@ def _gangs(cards: Iterable[DeviceView]) -> dict[tuple[str, str], list[DeviceView
     return gangs
 
 
+def _machines(need: Need, cards: Iterable[DeviceView]) -> int:
+    """How many machines have cards of one model for this need: of the model that has most of them."""
+    whole = Counter(name for (_, name), gang in _gangs(cards).items() if len(gang) >= need.gpus)
+    return max(whole.values(), default=0)
+
+
 def _suffice(need: Need, cards: Iterable[DeviceView]) -> bool:
-    return any(len(gang) >= need.gpus for gang in _gangs(cards).values())
+    return _machines(need, cards) >= need.nodes
 
 
-def _passing_obstacle(need: Need, cards: Sequence[DeviceView]) -> Obstacle:
-    """One reason for all cards together: what stands in the way on those that come nearest to taking the job."""
+def passing_obstacle(need: Need, cards: Sequence[DeviceView]) -> Obstacle:
+    """One reason for all cards together: what stands in the way on those that come nearest to taking the job.
+
+    Asked where the fleet found nothing for a need that has no lasting obstacle. Where every rule of the cards holds,
+    what is left are the processors and the main memory of their machines.
+    """
     suitable = [card for card in cards if is_of_type(need, card) and is_large_enough(need, card)]
     in_service = [card for card in suitable if is_in_service(need, card)]
     if not _suffice(need, in_service):
@@ -198,6 +220,9 @@ def _passing_obstacle(need: Need, cards: Sequence[DeviceView]) -> Obstacle:
     if not _suffice(need, readable):
         unread = [place_name(card) for card in in_service if card.measured_free is None]
         return Obstacle(code=WaitCode.WAIT_READING, numbers={"cards": unread})
+    ready = [card for card in readable if _passes(need, card)]
+    if _suffice(need, ready):
+        return Obstacle(code=WaitCode.WAIT_HOST, numbers={"node": ready[0].node})
     return _crowd_obstacle(need, readable) or _memory_obstacle(need, readable, cards)
 
 
@@ -212,12 +237,17 @@ def _crowd_obstacle(need: Need, cards: Sequence[DeviceView]) -> Obstacle | None:
     with_room = [card for card in cards if has_room(need, card)]
     if not _suffice(need, with_room):
         return None
-    if _suffice(need, [card for card in with_room if may_share(need, card)]):
-        capped = next(card for card in with_room if not is_below_cap(need, card))
+    shared = [card for card in with_room if may_share(need, card)]
+    if not _suffice(need, shared):
+        names = [place_name(card) for card in with_room if not may_share(need, card)]
+        return Obstacle(code=WaitCode.WAIT_EXCLUSIVE, numbers={"cards": names})
+    below_cap = [card for card in shared if is_below_cap(need, card)]
+    if not _suffice(need, below_cap):
+        capped = next(card for card in shared if not is_below_cap(need, card))
         numbers = {"max_holders": capped.max_holders}
         return Obstacle(code=WaitCode.WAIT_CARD_CAP, numbers=numbers)
-    names = [place_name(card) for card in with_room if not may_share(need, card)]
-    return Obstacle(code=WaitCode.WAIT_EXCLUSIVE, numbers={"cards": names})
+    busy = [card for card in below_cap if not is_below_busy_cap(need, card)]
+    return too_busy(need, min(busy, key=lambda card: card.busy))
 
 
 def _memory_obstacle(
@@ -235,9 +265,16 @@ def _memory_obstacle(
     ):
         numbers = {"gpu_type": need.gpu_type, "need": need.memory, "largest": room(roomiest)}
         return Obstacle(code=WaitCode.WAIT_GPU_TYPE, numbers=numbers)
-    if need.gpus > 1:
-        ready = _gangs(card for card in cards if _passes(need, card))
-        most = max(map(len, ready.values()), default=0)
-        numbers = {"gpus": need.gpus, "need": need.memory, "ready": most}
-        return Obstacle(code=WaitCode.WAIT_CARDS, numbers=numbers)
+    if need.gpus > 1 or need.nodes > 1:
+        return _too_few_ready(need, [card for card in cards if _passes(need, card)])
     return no_room(need, roomiest)
+
+
+def _too_few_ready(need: Need, ready: Sequence[DeviceView]) -> Obstacle:
+    """For a job on several machines, both numbers count the cards of all of them."""
+    if need.nodes == 1:
+        gpus, most = need.gpus, max(map(len, _gangs(ready).values()), default=0)
+    else:
+        gpus, most = need.gpus * need.nodes, need.gpus * _machines(need, ready)
+    numbers = {"gpus": gpus, "need": need.memory, "ready": most}
+    return Obstacle(code=WaitCode.WAIT_CARDS, numbers=numbers)

@@ -1,0 +1,191 @@
+"""What succeeded jobs of each kind have shown: how long they ran, and how much of a card they keep busy when alone.
+
+Kinds are `Job.template`. What is known of a kind is read when a job of it first turns up, and again some minutes after
+another one has succeeded; a value that hardly changes stays as it is, so that nobody's plans change for nothing.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from datetime import datetime, timedelta
+from itertools import islice
+from typing import Any, NamedTuple
+
+from django.db.models import Avg, Count, Exists, F, Max, OuterRef, Subquery, Window
+from django.db.models.functions import Coalesce, RowNumber
+
+from gpus.models import HolderReading, Reading
+from jobs.core.expectation import NO_PAST, Past
+from jobs.core.states import JobState, Outcome
+from jobs.models import Attempt, JobEvent
+
+LOOK_AGAIN = timedelta(minutes=5)
+"""Between two looks for what has succeeded meanwhile."""
+
+REMEMBERED = timedelta(days=90)
+RUNS = 30
+"""The newest runs of a kind from which its times are taken."""
+
+RUNS_WATCHED = 3
+"""The newest runs of a kind whose load is taken."""
+
+_MINUTE = 60  # the period of the readings that are looked at
+_LEAST_MINUTES = 5  # alone on a card, or nothing is learned
+_SM_STEP = 0.05
+_HARDLY = 0.1  # a run time that differs by less stays as it was
+_AT_ONCE = 500  # parameters of one query
+
+
+class _Run(NamedTuple):
+    """A succeeded attempt."""
+
+    template: str
+    job: str
+    number: int
+    started_at: datetime
+    ended_at: datetime
+
+    @property
+    def token(self) -> str:
+        return f"{self.job}-{self.number}"
+
+
+class History:
+    """What is known of the kinds of jobs that wait or run."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, Past] = {}
+        self._looked_at: datetime | None = None
+        self._seen_event = 0
+
+    def of(self, template: str) -> Past:
+        """What is known of a kind."""
+        return self._known.get(template, NO_PAST)
+
+    def refresh(self, now: datetime, templates: Collection[str]) -> frozenset[str]:
+        """Know these kinds; the ones of which something else is known now than before."""
+        wanted = frozenset(templates) - {""}
+        new = wanted - self._known.keys()
+        grown = self._succeeded_since(now) & wanted if self._is_time(now) else frozenset()
+        changed = set()
+        learned = _learn(now, new | grown)
+        for template in new | grown:
+            known, past = self._known.get(template), learned.get(template, NO_PAST)
+            if known is None or _differ(known, past):
+                self._known[template] = past
+                changed.add(template)
+        return frozenset(changed - new)
+
+    def _is_time(self, now: datetime) -> bool:
+        return self._looked_at is None or now - self._looked_at >= LOOK_AGAIN
+
+    def _succeeded_since(self, now: datetime) -> frozenset[str]:
+        """Kinds of which a job has succeeded since the last look."""
+        first, self._looked_at = self._looked_at is None, now
+        events = JobEvent.objects.filter(pk__gt=self._seen_event)
+        self._seen_event = events.aggregate(last=Max("pk"))["last"] or self._seen_event
+        if first:
+            return frozenset()
+        ends = events.filter(pk__lte=self._seen_event, new_state=JobState.SUCCEEDED)
+        return frozenset(ends.values_list("job__template", flat=True))
+
+
+def _differ(known: Past, past: Past) -> bool:
+    if (known.sm_share, known.count == 0) != (past.sm_share, past.count == 0):
+        return True
+    return past.count > 0 and any(
+        abs(new - old) > _HARDLY * old
+        for old, new in ((known.usual, past.usual), (known.long, past.long))
+    )
+
+
+def _learn(now: datetime, templates: Collection[str]) -> dict[str, Past]:
+    """What the newest runs of these kinds show."""
+    runs: dict[str, list[_Run]] = defaultdict(list)
+    for run in _newest_runs(now, templates):
+        runs[run.template].append(run)
+    saved = _saved_before(run for each in runs.values() for run in each)
+    watched = [run for each in runs.values() for run in each[:RUNS_WATCHED]]
+    busy = _busy_alone([run.token for run in watched])
+    return {
+        template: Past.of(
+            [_seconds(run) + saved.get(run.job, 0.0) for run in each],
+            _share([busy[run.token] for run in each[:RUNS_WATCHED] if run.token in busy]),
+        )
+        for template, each in runs.items()
+    }
+
+
+def _newest_runs(now: datetime, templates: Collection[str]) -> Iterator[_Run]:
+    """The newest runs of each kind, the newest first."""
+    succeeded = Attempt.objects.filter(
+        outcome=Outcome.SUCCEEDED,
+        started_at__isnull=False,
+        job__state=JobState.SUCCEEDED,
+        job__finished_at__gte=now - REMEMBERED,
+    )
+    order = Window(
+        RowNumber(), partition_by=F("job__template"), order_by=F("job__finished_at").desc()
+    )
+    for some in _chunks(sorted(templates)):
+        rows: Any = (
+            succeeded.filter(job__template__in=some)
+            .annotate(place=order)
+            .filter(place__lte=RUNS)
+            .order_by("job__template", "place")
+            .values_list("job__template", "job", "number", "started_at", "ended_at")
+        )
+        yield from (_Run(*row) for row in rows)
+
+
+def _saved_before(runs: Iterable[_Run]) -> dict[str, float]:
+    """Seconds of work, by job, that its earlier attempts had saved when they ended."""
+    saved: dict[str, float] = defaultdict(float)
+    for some in _chunks([run.job for run in runs if run.number > 1]):
+        rows = Attempt.objects.filter(
+            job__in=some, saved_at__isnull=False, started_at__isnull=False
+        ).exclude(outcome=Outcome.SUCCEEDED)
+        for job, started_at, saved_at in rows.values_list("job", "started_at", "saved_at"):
+            saved[job] += max(0.0, (saved_at - started_at).total_seconds())
+    return saved
+
+
+def _busy_alone(tokens: Sequence[str]) -> dict[str, tuple[int, float]]:
+    """Minutes that each attempt was alone on its cards, and the share of them in which kernels ran.
+
+    Where a driver does not tell it by process, the card's own share is the attempt's, because nobody else was there.
+    """
+    same = {"device": OuterRef("device"), "seconds": _MINUTE, "start": OuterRef("start")}
+    others = HolderReading.objects.filter(**same).exclude(holder=OuterRef("holder"))
+    of_card = Subquery(Reading.objects.filter(**same).values("busy_mean")[:1])
+    found: dict[str, tuple[int, float]] = {}
+    for some in _chunks(tokens):
+        rows = (
+            HolderReading.objects.filter(~Exists(others), holder__in=some, seconds=_MINUTE)
+            .annotate(busy=Coalesce(F("busy_mean"), of_card))
+            .filter(busy__isnull=False)
+            .values_list("holder")
+            .annotate(minutes=Count("pk"), mean=Avg("busy"))
+        )
+        found |= {holder: (minutes, mean) for holder, minutes, mean in rows}
+    return found
+
+
+def _share(watched: Sequence[tuple[int, float]]) -> float:
+    """The mean over all minutes, in steps that keep it steady; 0 where there are too few."""
+    minutes = sum(count for count, _mean in watched)
+    if minutes < _LEAST_MINUTES:
+        return 0.0
+    mean = sum(count * mean for count, mean in watched) / minutes
+    return min(1.0, round(max(1, round(mean / _SM_STEP)) * _SM_STEP, 2))
+
+
+def _seconds(run: _Run) -> float:
+    return max(0.0, (run.ended_at - run.started_at).total_seconds())
+
+
+def _chunks(values: Sequence[str]) -> Iterator[list[str]]:
+    left = iter(values)
+    while some := list(islice(left, _AT_ONCE)):
+        yield some

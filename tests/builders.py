@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from jobs.core.plan import Plan, WaitCode
-from jobs.core.snapshot import DeviceView, JobView, Limits, ProjectView, Snapshot
+from jobs.core.plan import Placement, Plan, WaitCode
+from jobs.core.snapshot import DeviceView, JobView, Limits, ProjectView, RunView, Snapshot
 from jobs.core.states import Priority
 from jobs.core.units import GIB, parse_size
 
@@ -89,8 +90,45 @@ def evolve(view: Any, **changes: Any) -> Any:
     return type(view)(**(fields | changes))
 
 
-def project(slug: str = "default", *, limit: Limits | None = None, **held: Any) -> ProjectView:
-    return ProjectView(slug=slug, limit=limit or Limits(), **held)
+def project(slug: str = "default", *, limit: Limits | None = None, **fields: Any) -> ProjectView:
+    return ProjectView(slug=slug, limit=limit or Limits(), **fields)
+
+
+def run(
+    task_id: str = "running",
+    memory: str | int = "16G",
+    on: Iterable[str] = ("node-a-gpu0",),
+    *,
+    since: float = -3600.0,
+    ends: float = math.inf,
+    priority: Priority = Priority.MEDIUM,
+    saved_at: float | None = None,
+    leaving_for: str = "",
+    **fields: Any,
+) -> RunView:
+    """A job that has run on these cards since `since` (seconds from now), and is expected to end `ends` from now."""
+    uuids = tuple(on)
+    return RunView(
+        job=job(task_id, memory, priority, at=since, **({"gpus": len(uuids) or 1} | fields)),
+        placements=tuple(Placement(uuid=uuid, memory=size(memory)) for uuid in uuids),
+        started_at=NOW + since,
+        expected_end=NOW + ends,
+        saved_at=saved_at,
+        leaving=bool(leaving_for),
+        leaving_for=leaving_for,
+    )
+
+
+def holding(
+    project: str = "default", *, running: int = 1, cards: int | None = None, memory: str | int = "0"
+) -> list[RunView]:
+    """Running jobs of a project on cards that are not part of the world: for worlds in which only quotas matter."""
+    cards = running if cards is None else cards
+    share = size(memory) // cards if cards else 0
+    places = [f"elsewhere-{at}" for at in range(cards)]
+    rest = [(f"{project}-runs-{at}", places[at : at + 1]) for at in range(running - 1)]
+    last = (f"{project}-runs-{running - 1}", places[running - 1 :])
+    return [run(name, share, on, project=project) for name, on in [*rest, last] if running]
 
 
 def world(
@@ -104,7 +142,7 @@ def world(
         devices=tuple(devices),
         queued=tuple(queued),
         projects={each.slug: each for each in projects},
-        **fields,
+        **{name: tuple(value) if name == "running" else value for name, value in fields.items()},
     )
 
 

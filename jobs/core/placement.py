@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from jobs.core.constraints import (
-    LASTING_RULES,
     PASSING_RULES,
     Need,
     Obstacle,
@@ -31,7 +30,7 @@ from jobs.core.constraints import (
     too_busy,
     too_small,
 )
-from jobs.core.plan import Placement, Wait, WaitCode
+from jobs.core.plan import Wait, WaitCode
 from jobs.core.snapshot import DeviceView, JobView, Snapshot
 
 
@@ -92,79 +91,8 @@ def lasting_obstacle(
     return Obstacle(code=WaitCode.TOO_FEW_CARDS, numbers=numbers)
 
 
-class Fleet:
-    """The cards while one cycle decides: what a job is given counts at once."""
-
-    def __init__(self, devices: Iterable[DeviceView]) -> None:
-        self._cards = list(devices)
-        self._candidates: dict[Need, list[int]] = {}  # positions that may still fit
-
-    @property
-    def cards(self) -> tuple[DeviceView, ...]:
-        """The cards as they are after what has been placed."""
-        return tuple(self._cards)
-
-    def place(self, need: Need) -> tuple[Placement, ...] | None:
-        """Give a job with this need the best cards, and count it there; None where it does not fit now."""
-        chosen = self._best(need)
-        for position in chosen:
-            self._cards[position] = _with_one_more(self._cards[position], need)
-        placements = (
-            Placement(uuid=self._cards[position].uuid, memory=need.memory) for position in chosen
-        )
-        return tuple(placements) or None
-
-    def obstacle(self, need: Need) -> Obstacle:
-        """Why `place` found nothing for a need that is not impossible for ever."""
-        return passing_obstacle(need, self._cards)
-
-    def _best(self, need: Need) -> Sequence[int]:
-        cards = self._cards
-        fitting = [at for at in self._suitable(need) if _passes(need, cards[at])]
-        self._candidates[need] = fitting  # what does not fit once does not fit later in this cycle
-        if need.gpus == 1:
-            return [min(fitting, key=lambda at: _tightness(cards[at]))] if fitting else []
-        gangs: dict[tuple[str, str], list[int]] = defaultdict(list)
-        for at in fitting:
-            gangs[cards[at].node, cards[at].name].append(at)
-        whole = [gang for gang in gangs.values() if len(gang) >= need.gpus]
-        for gang in whole:
-            gang.sort(key=lambda at: _tightness(cards[at]))
-        # Of gangs on cards of one type, the one that leaves the fewest fitting cards unused on its machine.
-        ranked = min(
-            whole,
-            key=lambda gang: (cards[gang[-1]].total, len(gang), cards[gang[0]].node),
-            default=[],
-        )
-        return ranked[: need.gpus]
-
-    def _suitable(self, need: Need) -> list[int]:
-        if need not in self._candidates:
-            self._candidates[need] = [
-                at
-                for at, card in enumerate(self._cards)
-                if all(rule.holds(need, card) for rule in LASTING_RULES)
-            ]
-        return self._candidates[need]
-
-
 def _passes(need: Need, card: DeviceView) -> bool:
     return all(rule.holds(need, card) for rule in PASSING_RULES)
-
-
-def _tightness(card: DeviceView) -> tuple[int, int, str, int]:
-    """Smaller cards first, then those with the least left; the last two only make the order definite."""
-    return card.total, card.free, card.node, card.index
-
-
-def _with_one_more(card: DeviceView, need: Need) -> DeviceView:
-    return replace(
-        card,
-        booked=card.booked + need.memory,
-        measured_free=(card.measured_free or 0) - need.memory,
-        holders=card.holders + 1,
-        exclusive=card.exclusive or need.exclusive,
-    )
 
 
 def _verdict(need: Need, card: DeviceView) -> Verdict:

@@ -164,4 +164,4 @@ class Snapshot:
     max_workers: int | None = None  # the most jobs that may hold a card, site-wide
     most_nodes: int | None = 1  # the most machines that one job may span; None: no limit
     agents_fresh: bool = True  # whether any node's agent has reported lately
-    rules: Rules = Rules()
+    rules: Rules = field(default_factory=Rules)

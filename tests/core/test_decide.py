@@ -17,6 +17,7 @@ from jobs.core.units import GIB, MIB
 from tests.builders import (
     NOW,
     a100,
+    holding,
     job,
     numbers,
     project,
@@ -74,7 +75,8 @@ class Case:
 
 
 FULL = a100(booked="70G")
-ONE_RUNNING = {"limit": Limits(running=1), "running": 1}
+ONE_AT_A_TIME = {"limit": Limits(running=1)}
+ONE_RUNS = holding(running=1)
 WAITS = [
     Case("no room", world([FULL], [job()]), W.WAIT_MEMORY, {"need": 16 * GIB, "largest": 0}),
     Case(
@@ -97,19 +99,29 @@ WAITS = [
     ),
     Case(
         "the project holds what it may",
-        world([a100()], [job()], [project(**ONE_RUNNING)]),
+        world([a100()], [job()], [project(**ONE_AT_A_TIME)], running=ONE_RUNS),
         W.WAIT_QUOTA,
         {"what": "running", "used": 1, "limit": 1},
     ),
     Case(
         "the project's cards",
-        world([a100(0), a100(1)], [job(gpus=2)], [project(limit=Limits(cards=3), cards=2)]),
+        world(
+            [a100(0), a100(1)],
+            [job(gpus=2)],
+            [project(limit=Limits(cards=3))],
+            running=holding(cards=2),
+        ),
         W.WAIT_QUOTA,
         {"what": "cards", "used": 2, "limit": 3},
     ),
     Case(
         "the project's memory",
-        world([a100()], [job()], [project(limit=Limits(memory=20 * GIB), memory=8 * GIB)]),
+        world(
+            [a100()],
+            [job()],
+            [project(limit=Limits(memory=20 * GIB))],
+            running=holding(memory="8G"),
+        ),
         W.WAIT_QUOTA,
         {"what": "memory", "used": 8 * GIB, "limit": 20 * GIB},
     ),
@@ -127,7 +139,7 @@ WAITS = [
     ),
     Case(
         "the site runs as many as it may",
-        world([a100()], [job()], holding=5, max_workers=5),
+        world([a100()], [job()], running=holding(running=5), max_workers=5),
         W.WAIT_MAX_WORKERS,
         {"holding": 5, "max_workers": 5},
     ),
@@ -139,7 +151,7 @@ WAITS = [
     ),
     Case(
         "the cap on the card",
-        world([a100(booked="8G", holders=8), FULL], [job()]),
+        world([a100(1, booked="8G", holders=8), FULL], [job()]),
         W.WAIT_CARD_CAP,
         {"max_holders": 8},
     ),
@@ -198,10 +210,14 @@ WAITS = [
     # where two reasons hold, the one that lasts longer is told
     Case(
         "too large, and no quota",
-        world([a100()], [job(memory="600G")], [project(**ONE_RUNNING)]),
+        world([a100()], [job(memory="600G")], [project(**ONE_AT_A_TIME)], running=ONE_RUNS),
         W.NEVER_FITS,
     ),
-    Case("no quota, and no room", world([FULL], [job()], [project(**ONE_RUNNING)]), W.WAIT_QUOTA),
+    Case(
+        "no quota, and no room",
+        world([FULL], [job()], [project(**ONE_AT_A_TIME)], running=ONE_RUNS),
+        W.WAIT_QUOTA,
+    ),
 ]
 
 
@@ -225,7 +241,7 @@ def test_a_start_counts_against_the_quota_of_those_behind_it():
 
 
 def test_a_start_counts_against_the_sites_limit():
-    plan = decide(world([a100()], queue_of(job("a"), job("b")), holding=1, max_workers=2))
+    plan = decide(world([a100()], queue_of(job("a"), job("b")), running=holding(), max_workers=2))
     assert list(started(plan)) == ["a"]
     assert numbers(plan, "b") == {"holding": 2, "max_workers": 2}
 
@@ -351,7 +367,9 @@ def test_a_policy_is_given_only_jobs_that_could_start():
         job("resting", not_before=NOW + 9),
         job("giant", "600G"),
     )
-    decide(world([a100()], jobs, [project("full", **ONE_RUNNING)]), Notes())
+    decide(
+        world([a100()], jobs, [project("full", **ONE_AT_A_TIME)], running=holding("full")), Notes()
+    )
     assert seen == ["free"]
 
 
@@ -359,7 +377,7 @@ def test_the_order_names_those_who_could_start_first():
     jobs = queue_of(
         job("blocked", priority=HIGH, project="full"), job("late"), job("urgent", priority=HIGH)
     )
-    snapshot = world([a100()], jobs, [project("full", **ONE_RUNNING)])
+    snapshot = world([a100()], jobs, [project("full", **ONE_AT_A_TIME)], running=holding("full"))
     assert [each.id for each in in_order(snapshot)] == ["urgent", "late", "blocked"]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from random import Random
 
@@ -13,8 +14,10 @@ from jobs.core.constraints import Need
 from jobs.core.decide import decide, in_order
 from jobs.core.gputypes import matches_gpu_type
 from jobs.core.placement import verdicts
-from jobs.core.plan import Plan, WaitCode
-from jobs.core.snapshot import DeviceView, JobView, Limits, ProjectView, Snapshot
+from jobs.core.plan import Placement, Plan, PreemptionRule, WaitCode
+from jobs.core.scheduling.keys import guard_time, static_key
+from jobs.core.scheduling.rules import Rules
+from jobs.core.snapshot import DeviceView, JobView, Limits, ProjectView, RunView, Snapshot
 from jobs.core.states import Priority
 from jobs.core.units import GIB
 from tests.builders import NOW, evolve
@@ -42,12 +45,10 @@ class Dice:
         return self.between(least, most) if self.one_in(2) else None
 
     def card(self, index: int) -> DeviceView:
-        """A card on which there is mostly some room."""
+        """A card on which nobody is yet."""
         name, total = self.pick(MODELS)
-        holders = self.pick([0, 0, 1, 2])
-        booked = self.between(0, total // 2) if holders else 0
         foreign = self.pick([0, 0, 0, 0, 1, 10, total])
-        rest = max(0, total - booked - foreign)
+        rest = max(0, total - foreign)
         measured = self.pick([rest, rest, rest, rest // 2, total])
         return DeviceView(
             uuid=f"gpu-{index}",
@@ -57,13 +58,46 @@ class Dice:
             total=total * GIB,
             safety=GIB,
             foreign=foreign * GIB,
-            booked=booked * GIB,
             measured_free=None if self.one_in(10) else measured * GIB,
             threshold=self.pick([0.3, 0.8, 0.9, 0.95, 1.0]),
-            holders=holders,
             max_holders=self.pick([None, 1, 2, 3, 8]),
-            exclusive=holders > 0 and self.one_in(10),
             drained=self.one_in(10),
+        )
+
+    def run(self, number: int, cards: dict[str, DeviceView]) -> RunView | None:
+        """A job on a card that has room for it; the card is filled accordingly."""
+        card = self.pick(list(cards.values()))
+        free = card.total - card.safety - card.foreign - card.booked
+        memory = min(free, self.pick([1, 4, 8, 14, 20]) * GIB)
+        if memory <= 0 or card.exclusive:
+            return None
+        alone = not card.holders and self.one_in(10)
+        measured = None if card.measured_free is None else max(0, card.measured_free - memory)
+        cards[card.uuid] = evolve(
+            card,
+            booked=card.booked + memory,
+            holders=card.holders + 1,
+            exclusive=alone,
+            measured_free=measured,
+        )
+        started = NOW - self.pick([10, 1000, 4000, 90_000])
+        job = evolve(
+            self.job(number),
+            id=f"run-{number}",
+            min_memory=memory,
+            gpus=1,
+            nodes=1,
+            exclusive=alone,
+            not_before=None,
+            preemptions=self.pick([0, 0, 0, 4]),
+        )
+        return RunView(
+            job=job,
+            placements=(Placement(uuid=card.uuid, memory=memory),),
+            started_at=started,
+            expected_end=self.pick([math.inf, math.inf, NOW - 5, NOW + 100, NOW + 9000]),
+            saved_at=self.pick([None, started + 5]),
+            frozen=self.one_in(10),
         )
 
     def job(self, number: int) -> JobView:
@@ -71,14 +105,16 @@ class Dice:
             id=f"job-{number}",
             task_id=f"task-{number}",
             project=self.pick(PROJECTS),
-            user="ana",
+            user=self.pick(["ana", "bo"]),
             priority=self.pick(list(Priority)),
-            submitted_at=NOW - self.between(0, 5),
+            submitted_at=NOW - self.pick([0, 1, 2, 3, 4, 5, 8000, 300_000]),
             min_memory=self.pick([1, 4, 4, 8, 8, 8, 14, 20, 38, 60, 79, 200]) * GIB,
             gpus=self.pick([1, 1, 1, 1, 1, 1, 2, 3]),
             nodes=2 if self.one_in(20) else 1,
             gpu_type=self.pick([None] * 8 + ["A100", "A100-80G", "RTX4090", "H100"]),
             exclusive=self.one_in(6),
+            preemptible=self.one_in(2),
+            est_time=self.pick([math.inf, math.inf, 60.0, 7200.0]),
             not_before=NOW + 5 if self.one_in(10) else None,
         )
 
@@ -93,20 +129,27 @@ class Dice:
         return ProjectView(
             slug=slug,
             limit=Limits() if unlimited else limit,
-            running=self.between(0, 2),
-            cards=self.between(0, 2),
-            memory=self.between(0, 20) * GIB,
+            guarantee=Limits(cards=self.up_to_or_none(0, 4)),
+            weight=self.pick([1.0, 1.0, 3.0]),
+            usage=self.pick([0.0, 5000.0]),
         )
 
     def world(self) -> Snapshot:
+        cards = {
+            card.uuid: card
+            for card in map(self.card, range(self.pick([0, 1, 2, 3, 4, 5, 6, 7, 8, 8])))
+        }
+        runs = [
+            run
+            for number in range(self.between(0, 8) if cards else 0)
+            if (run := self.run(number, cards))
+        ]
         return Snapshot(
             now=NOW,
-            devices=tuple(
-                self.card(index) for index in range(self.pick([0, 1, 2, 3, 4, 5, 6, 7, 8, 8]))
-            ),
+            devices=tuple(cards.values()),
             queued=tuple(self.job(number) for number in range(self.between(0, 20))),
+            running=tuple(runs),
             projects={slug: self.project(slug) for slug in PROJECTS},
-            holding=self.between(0, 3),
             max_workers=self.up_to_or_none(0, 12),
             agents_fresh=not self.one_in(20),
         )
@@ -213,10 +256,12 @@ def quotas_hold(snapshot: Snapshot, plan: Plan) -> None:
     jobs = jobs_of(snapshot)
     for slug, project in snapshot.projects.items():
         new = [jobs[start.job] for start in plan.starts if jobs[start.job].project == slug]
+        old = [run for run in snapshot.running if run.job.project == slug]
         amounts = {
-            "cards": project.cards + sum(job.gpus for job in new),
-            "memory": project.memory + sum(job.gpus * job.min_memory for job in new),
-            "running": project.running + len(new),
+            "cards": len(old) + sum(job.gpus for job in new),
+            "memory": sum(run.job.min_memory for run in old)
+            + sum(job.gpus * job.min_memory for job in new),
+            "running": len(old) + len(new),
         }
         for what, amount in amounts.items():
             limit = getattr(project.limit, what)
@@ -225,7 +270,7 @@ def quotas_hold(snapshot: Snapshot, plan: Plan) -> None:
 
 def the_site_limit_holds(snapshot: Snapshot, plan: Plan) -> None:
     if snapshot.max_workers is not None and plan.starts:
-        assert snapshot.holding + len(plan.starts) <= snapshot.max_workers
+        assert len(snapshot.running) + len(plan.starts) <= snapshot.max_workers
 
 
 def nobody_starts_before_his_time(snapshot: Snapshot, plan: Plan) -> None:
@@ -233,14 +278,72 @@ def nobody_starts_before_his_time(snapshot: Snapshot, plan: Plan) -> None:
     assert all((jobs[start.job].not_before or 0) <= snapshot.now for start in plan.starts)
 
 
-def equal_requests_start_in_the_order_of_priority_and_age(snapshot: Snapshot, plan: Plan) -> None:
+def equal_requests_of_one_person_start_in_the_order_of_their_keys(
+    snapshot: Snapshot, plan: Plan
+) -> None:
     started = {start.job for start in plan.starts}
     waiting = [job for job in snapshot.queued if job.id not in started and job.not_before is None]
     for later in snapshot.queued:
         for earlier in waiting:
-            is_equal = (Need.of(later), later.project) == (Need.of(earlier), earlier.project)
+            is_equal = _lane(later) == _lane(earlier) and not _is_overdue(later, snapshot)
             if later.id in started and is_equal:
-                assert _rank(later) < _rank(earlier)
+                assert _key(later) < _key(earlier)
+
+
+def nobody_gives_way_to_somebody_less_urgent(snapshot: Snapshot, plan: Plan) -> None:
+    jobs, runs = jobs_of(snapshot), {run.job.id: run for run in snapshot.running}
+    for each in plan.preemptions:
+        victim, job = runs[each.job].job, jobs[each.beneficiary]
+        if each.rule is PreemptionRule.RECLAIM:
+            assert victim.project != job.project
+            assert snapshot.projects[job.project].guarantee.cards is not None
+        else:
+            assert victim.project == job.project
+            assert victim.priority <= job.priority
+
+
+def only_jobs_that_may_be_preempted_are(snapshot: Snapshot, plan: Plan) -> None:
+    runs = {run.job.id: run for run in snapshot.running}
+    for each in plan.preemptions:
+        run = runs[each.job]
+        assert run.job.preemptible
+        assert not run.frozen
+        assert not run.leaving
+        assert run.job.preemptions < snapshot.rules.most_preemptions
+        assert snapshot.now - run.started_at >= snapshot.rules.min_run
+        assert each.lost >= 0
+
+
+def nobody_gives_way_twice(_snapshot: Snapshot, plan: Plan) -> None:
+    told = [each.job for each in plan.preemptions]
+    assert len(told) == len(set(told))
+
+
+def nobody_for_whom_others_give_way_starts_before_they_have_gone(
+    _snapshot: Snapshot, plan: Plan
+) -> None:
+    started = {start.job for start in plan.starts}
+    assert not started & {each.beneficiary for each in plan.preemptions}
+
+
+def a_guarantee_is_never_taken_away(snapshot: Snapshot, plan: Plan) -> None:
+    """Reclaim takes what is borrowed: the donor keeps what it is guaranteed."""
+    runs = {run.job.id: run for run in snapshot.running}
+    for slug, project in snapshot.projects.items():
+        gone = [
+            each
+            for each in plan.preemptions
+            if each.rule is PreemptionRule.RECLAIM and runs[each.job].job.project == slug
+        ]
+        held = sum(len(run.placements) for run in runs.values() if run.job.project == slug)
+        if gone and project.guarantee.cards is not None:
+            lost = sum(len(runs[each.job].placements) for each in gone)
+            assert held - lost >= project.guarantee.cards
+
+
+def no_card_is_kept_for_two(_snapshot: Snapshot, plan: Plan) -> None:
+    kept = [uuid for each in plan.reservations for uuid in each.uuids]
+    assert len(kept) == len(set(kept))
 
 
 def no_card_would_still_take_who_waits_for_room(snapshot: Snapshot, plan: Plan) -> None:
@@ -256,8 +359,16 @@ def no_card_would_still_take_who_waits_for_room(snapshot: Snapshot, plan: Plan) 
             assert job.gpus > 1 or not fitting
 
 
-def _rank(job: JobView) -> tuple[int, float, str]:
-    return -job.priority, job.submitted_at, job.id
+def _key(job: JobView) -> tuple[float, str]:
+    return static_key(job, Rules()), job.id
+
+
+def _lane(job: JobView) -> tuple[object, ...]:
+    return Need.of(job), job.project, job.user, job.preemptible, job.est_time
+
+
+def _is_overdue(job: JobView, snapshot: Snapshot) -> bool:
+    return guard_time(job, snapshot.rules) <= snapshot.now
 
 
 PROPERTIES = [
@@ -273,7 +384,13 @@ PROPERTIES = [
     quotas_hold,
     the_site_limit_holds,
     nobody_starts_before_his_time,
-    equal_requests_start_in_the_order_of_priority_and_age,
+    equal_requests_of_one_person_start_in_the_order_of_their_keys,
+    nobody_gives_way_to_somebody_less_urgent,
+    only_jobs_that_may_be_preempted_are,
+    nobody_gives_way_twice,
+    nobody_for_whom_others_give_way_starts_before_they_have_gone,
+    a_guarantee_is_never_taken_away,
+    no_card_is_kept_for_two,
     no_card_would_still_take_who_waits_for_room,
 ]
 
@@ -307,8 +424,8 @@ def test_the_order_holds_every_job_once(snapshot):
 
 
 @given(worlds())
-def test_the_plan_of_the_plan_starts_nobody_who_had_to_wait_for_room(snapshot):
-    """Carried out and decided again at once, nothing more starts: one cycle gives away all it can."""
+def test_carried_out_and_decided_again_at_once_nothing_more_happens(snapshot):
+    """One cycle gives away all it can."""
     plan = decide(snapshot)
     added, count, jobs = booked_by(plan), starts_on(plan), jobs_of(snapshot)
     exclusive = {
@@ -326,27 +443,26 @@ def test_the_plan_of_the_plan_starts_nobody_who_had_to_wait_for_room(snapshot):
         )
         for card in snapshot.devices
     )
-    started = {start.job for start in plan.starts}
-    projects = {
-        slug: evolve(
-            project,
-            running=project.running + sum(jobs[each].project == slug for each in started),
-            cards=project.cards
-            + sum(jobs[each].gpus for each in started if jobs[each].project == slug),
-            memory=project.memory
-            + sum(
-                jobs[each].gpus * jobs[each].min_memory
-                for each in started
-                if jobs[each].project == slug
-            ),
+    started = {start.job: start for start in plan.starts}
+    leaving = {each.job: each.beneficiary for each in plan.preemptions}
+    old = tuple(
+        evolve(run, leaving=True, leaving_for=leaving[run.job.id]) if run.job.id in leaving else run
+        for run in snapshot.running
+    )
+    new = tuple(
+        RunView(
+            job=jobs[job_id],
+            placements=start.placements,
+            started_at=NOW,
+            expected_end=NOW + jobs[job_id].run_time,
         )
-        for slug, project in snapshot.projects.items()
-    }
+        for job_id, start in started.items()
+    )
     after = evolve(
         snapshot,
         devices=devices,
-        projects=projects,
         queued=tuple(job for job in snapshot.queued if job.id not in started),
-        holding=snapshot.holding + len(started),
+        running=old + new,
     )
-    assert decide(after).starts == ()
+    again = decide(after)
+    assert (again.starts, again.preemptions) == ((), ())

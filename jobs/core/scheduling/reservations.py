@@ -1,0 +1,229 @@
+"""Cards that are kept for jobs that do not fit yet, so that a stream of small jobs cannot starve a large one.
+
+EASY backfilling (Lifka, "The ANL/IBM SP scheduling system", 1995) carried over to memory: a later job may use a card
+that is kept if it is expected to be gone in time, if there is room for both, or if the waiting job may preempt it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict, defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from heapq import heapify, heappop, heappush
+
+from jobs.core.constraints import Need
+from jobs.core.plan import Reservation
+from jobs.core.scheduling.fleet import Fleet
+from jobs.core.scheduling.keys import Kind
+from jobs.core.scheduling.outlook import Outlook, outlook
+from jobs.core.scheduling.rules import Rules
+from jobs.core.scheduling.runs import Runs
+from jobs.core.snapshot import JobView
+
+_MOST_BOARDS = 32  # needs whose outlooks are remembered
+
+
+@dataclass(slots=True)
+class _Kept:
+    """The cards of one reservation, with what they can spare."""
+
+    job: JobView
+    urgency: float
+    at: float
+    draining: bool
+    spare: dict[str, int]  # bytes, by card
+    slots: dict[str, float]
+
+    def lets_all(self, kind: Kind, now: float, min_run: float) -> bool:
+        """Whether jobs of this kind may use any card of the reservation."""
+        if not self.draining and now + kind.run_time <= self.at:
+            return True
+        gives_way = kind.preemptible and kind.urgency < self.urgency
+        return gives_way and now + min_run <= self.at
+
+    def lets(self, kind: Kind) -> Iterator[str]:
+        """Cards that have room for jobs of this kind and the waiting job together."""
+        if kind.need.exclusive:
+            return
+        for uuid, spare in self.spare.items():
+            if kind.need.memory <= spare and self.slots[uuid] >= 1:
+                yield uuid
+
+
+class Reservations:
+    """The reservations of one cycle; what is known of cards lasts from cycle to cycle."""
+
+    def __init__(self, fleet: Fleet, runs: Runs, rules: Rules) -> None:
+        self._fleet, self._runs, self._rules = fleet, runs, rules
+        self._kept: dict[str, _Kept] = {}
+        self._taken: set[str] = set()
+        self._boards: OrderedDict[Need, _Board] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def clear(self) -> None:
+        """A new cycle keeps nothing yet."""
+        self._kept.clear()
+        self._taken.clear()
+        self._fleet.set_aside_nothing()
+
+    def touch(self, uuids: Iterable[str]) -> None:
+        """These cards, or what runs on them, have changed."""
+        for board in self._boards.values():
+            board.stale.update(uuids)
+
+    @property
+    def taken(self) -> set[str]:
+        """All cards that are kept for somebody."""
+        return self._taken
+
+    def keep_for(self, job: JobView, kind: Kind, now: float) -> bool:
+        """Keep for the job the cards that will have room soonest; False where none ever will."""
+        chosen = self._board(kind.need).best(self._taken)
+        if not chosen:
+            return False
+        at = max(each.at for each in chosen)
+        drain_at = job.queued_at + self._rules.drain_after
+        self._keep(
+            _Kept(
+                job,
+                kind.urgency,
+                drain_at if at == math.inf else at,
+                now >= drain_at,
+                {each.uuid: each.spare for each in chosen},
+                {each.uuid: each.slots for each in chosen},
+            )
+        )
+        return True
+
+    def promise(self, job: JobView, uuids: Iterable[str], now: float) -> None:
+        """Keep cards on which room is being made for the job."""
+        nothing = dict.fromkeys(uuids, -1)
+        self._keep(_Kept(job, math.inf, now, True, nothing, dict.fromkeys(nothing, 0.0)))
+
+    def open_to(self, kind: Kind, now: float) -> list[str]:
+        """Cards that are kept for others and may be used by jobs of this kind all the same."""
+        found: list[str] = []
+        for kept in self._kept.values():
+            if kept.lets_all(kind, now, self._rules.min_run):
+                found.extend(kept.spare)
+            else:
+                found.extend(kept.lets(kind))
+        return found
+
+    def use(self, uuid: str, memory: int) -> None:
+        """A job has been let in on a card, which may be one that is kept."""
+        if uuid in self._taken:
+            for kept in self._kept.values():
+                if uuid in kept.spare:
+                    kept.spare[uuid] -= memory
+                    kept.slots[uuid] -= 1
+
+    def holder_of(self, uuids: Iterable[str]) -> tuple[str, float]:
+        """The first job for which one of these cards is kept, and until when; empty where none is."""
+        wanted = set(uuids)
+        kept = next((each for each in self._kept.values() if wanted & set(each.spare)), None)
+        return (kept.job.id, kept.at) if kept else ("", math.inf)
+
+    def listed(self) -> tuple[Reservation, ...]:
+        """All reservations, in the order in which they were made."""
+        return tuple(
+            Reservation(
+                job=kept.job.id,
+                uuids=tuple(kept.spare),
+                at=None if math.isinf(kept.at) else kept.at,
+                draining=kept.draining,
+            )
+            for kept in self._kept.values()
+        )
+
+    def _keep(self, kept: _Kept) -> None:
+        self._kept[kept.job.id] = kept
+        self._taken.update(kept.spare)
+        self._fleet.set_aside(kept.spare)
+
+    def _board(self, need: Need) -> _Board:
+        board = self._boards.get(need)
+        if board is None:
+            board = self._boards[need] = _Board(need, self._fleet, self._runs)
+            if len(self._boards) > _MOST_BOARDS:
+                self._boards.popitem(last=False)
+        self._boards.move_to_end(need)
+        board.refresh()
+        return board
+
+
+_Place = tuple[str, str]  # a card (uuid, ""), or the cards of one model in a machine (node, model)
+
+
+class _Board:
+    """For one need: which cards, or machines, will have room soonest. Only what has changed is looked at again."""
+
+    def __init__(self, need: Need, fleet: Fleet, runs: Runs) -> None:
+        self._need, self._fleet, self._runs = need, fleet, runs
+        self.stale: set[str] = {card.uuid for card in fleet.suitable(need)}
+        self._cards: dict[_Place, dict[str, Outlook]] = defaultdict(dict)
+        self._place_of: dict[str, _Place] = {}
+        self._ranks: dict[_Place, tuple[object, ...]] = {}
+        self._heap: list[tuple[tuple[object, ...], _Place]] = []
+
+    def refresh(self) -> None:
+        """Look again at the cards that have changed."""
+        changed = {place for uuid in self.stale if (place := self._look(uuid)) is not None}
+        self.stale.clear()
+        for place in changed:
+            self._rank(place)
+        if len(self._heap) > 4 * len(self._ranks) + 64:
+            self._heap = [(rank, place) for place, rank in self._ranks.items()]
+            heapify(self._heap)
+
+    def best(self, taken: set[str]) -> list[Outlook]:
+        """The cards that will do soonest and are not taken; empty where none ever will."""
+        wanted, found, popped = self._need.nodes, defaultdict[str, list[_Place]](list), []
+        while self._heap:
+            rank, place = heappop(self._heap)
+            if self._ranks.get(place) != rank:
+                continue
+            popped.append((rank, place))
+            cards = self._cards[place]
+            if taken.intersection(cards):
+                continue
+            model = next(iter(cards.values())).name
+            found[model].append(place)
+            if len(found[model]) == wanted:
+                break
+        for entry in popped:
+            heappush(self._heap, entry)
+        places = next((each for each in found.values() if len(each) == wanted), [])
+        return [each for place in places for each in self._soonest(place)]
+
+    def _look(self, uuid: str) -> _Place | None:
+        old = self._place_of.pop(uuid, None)
+        if old is not None:
+            del self._cards[old][uuid]
+        card = self._fleet.get(uuid)
+        if card is None or not self._fleet.is_suitable(self._need, card):
+            return old
+        seen = outlook(self._need, card, self._runs.on_card(uuid))
+        if seen is None:
+            return old
+        place = (uuid, "") if self._need.gpus == 1 else (card.node, card.name)
+        self._cards[place][uuid] = seen
+        self._place_of[uuid] = place
+        return place
+
+    def _rank(self, place: _Place) -> None:
+        soonest = self._soonest(place)
+        if len(soonest) < self._need.gpus:
+            self._ranks.pop(place, None)
+            return
+        last = soonest[-1].rank
+        rank = (last[0], sum(each.rank[1] for each in soonest), *last[2:])
+        if self._ranks.get(place) != rank:
+            self._ranks[place] = rank
+            heappush(self._heap, (rank, place))
+
+    def _soonest(self, place: _Place) -> list[Outlook]:
+        return sorted(self._cards[place].values(), key=lambda each: each.rank)[: self._need.gpus]

@@ -1,0 +1,88 @@
+"""The whole queue in its order, as if there were room for everybody: the source of every position that is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from heapq import heapify, heappop, heappush, merge
+from itertools import islice
+
+from jobs.core.scheduling.line import Head, Lane, ProjectLine
+from jobs.core.scheduling.state import State
+from jobs.core.scheduling.waits import Waits
+from jobs.core.snapshot import JobView
+
+
+def sequence(state: State, waits: Waits, now: float, most: int | None = None) -> list[str]:
+    """The ids of the queued jobs, at most so many.
+
+    First those for which room is being made, then those that could start, project by project as the cycle goes
+    through them, then those that could not start even alone. Each counts against its project as if it had started.
+    """
+    promised = [promise.job.id for promise in state.promises]
+    ready, others = _split(state, waits, now)
+    counted: list[str] = []
+    try:
+        inner = _merge(state, ready, now, counted)
+        ids = [*promised, *islice(inner, most)]
+    finally:
+        for job_id in counted:
+            state.quota.release(job_id)
+    rest = sorted(others, key=lambda job: (state.line.key(job), job.id))
+    ids += [job.id for job in rest]
+    return ids[:most]
+
+
+def _split(state: State, waits: Waits, now: float) -> tuple[dict[str, list[Lane]], list[JobView]]:
+    """Lanes that could start something, by project; and the jobs of the others, with those that rest."""
+    ready: dict[str, list[Lane]] = {}
+    others = list(state.rested.values())
+    for project in state.line.projects.values():
+        for lane in project.lanes.values():
+            head = lane.head()
+            if head is None:
+                continue
+            if waits.standing(head[1], now) is None:
+                ready.setdefault(project.slug, []).append(lane)
+            else:
+                others.extend(lane.jobs.values())
+    return ready, others
+
+
+def _merge(
+    state: State, ready: dict[str, list[Lane]], now: float, counted: list[str]
+) -> Iterator[str]:
+    queues = {slug: _project(state.line.projects[slug], lanes) for slug, lanes in ready.items()}
+    usage = {slug: state.usage_by_share(slug, now) for slug in queues}
+    heap = []
+    for slug, entries in queues.items():
+        heap.append(_ranked(state, slug, next(entries), usage, now))
+    heapify(heap)
+    while heap:
+        _rank, slug, (_head, job) = heappop(heap)
+        yield job.id
+        state.quota.promise(job, now)
+        counted.append(job.id)
+        usage[slug] += state.entry_charge(job)
+        following = next(queues[slug], None)
+        if following is not None:
+            heappush(heap, _ranked(state, slug, following, usage, now))
+
+
+def _project(project: ProjectLine, lanes: list[Lane]) -> Iterator[tuple[Head, JobView]]:
+    def entries(lane: Lane) -> Iterator[tuple[Head, JobView]]:
+        step = project.steps.get(lane.user, 0)
+        return (((step, key, job_id), lane.jobs[job_id]) for key, job_id in lane.in_order())
+
+    return merge(*(entries(lane) for lane in lanes), key=lambda entry: entry[0])
+
+
+_Ranked = tuple[tuple[int, float, float, str], str, tuple[Head, JobView]]
+
+
+def _ranked(
+    state: State, slug: str, entry: tuple[Head, JobView], usage: dict[str, float], now: float
+) -> _Ranked:
+    head, job = entry
+    band = 0 if state.quota.is_within_guarantee(job, now) else 1
+    used = 0.0 if state.line.has_policy else usage[slug]
+    return (band, used, head[1], head[2]), slug, entry

@@ -1,0 +1,239 @@
+"""What the scheduler knows and keeps between cycles, and every change that can be made to it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Iterable
+from heapq import heappop, heappush
+
+from jobs.core.plan import Placement
+from jobs.core.scheduling.fleet import Fleet
+from jobs.core.scheduling.keys import Kind
+from jobs.core.scheduling.line import Line, ProjectLine
+from jobs.core.scheduling.preemption import Preemption
+from jobs.core.scheduling.promises import Promises
+from jobs.core.scheduling.quota import QuotaBooks
+from jobs.core.scheduling.reservations import Reservations
+from jobs.core.scheduling.rules import Rules
+from jobs.core.scheduling.runs import Runs
+from jobs.core.scheduling.usage import UsageBooks, charge_rate
+from jobs.core.snapshot import DeviceView, JobView, ProjectView, RunView
+
+_FURTHEST_STEP = 3  # people who have used more than three times their share are all alike
+_GRAIN = 3  # decimals of a weighted GPU-second: below it sits only the noise of rounding
+
+
+class State:
+    """The books that belong together. Each change costs little, and marks that there is something to decide."""
+
+    def __init__(
+        self,
+        rules: Rules,
+        *,
+        most_nodes: int | None = 1,
+        max_workers: int | None = None,
+        agents_fresh: bool = True,
+        pick: Callable[[int], int] | None = None,
+    ) -> None:
+        self.rules = rules
+        self.max_workers = max_workers
+        self.agents_fresh = agents_fresh
+        self.fleet = Fleet(strategy=rules.placement, most_nodes=most_nodes, pick=pick)
+        self.line = Line(rules)
+        self.runs = Runs(rules)
+        self.quota = QuotaBooks()
+        self.usage = UsageBooks(rules.half_life, rules.min_run)
+        self.reservations = Reservations(self.fleet, self.runs, rules)
+        self.promises = Promises()
+        self.preemption = Preemption(self.fleet, self.runs, self.quota, rules)
+        self.weights: dict[str, float] = {}
+        self.is_dirty = True
+        self._resting: list[tuple[float, str]] = []
+        self.rested: dict[str, JobView] = {}  # jobs that wait out a back-off
+
+    # --- questions -----------------------------------------------------------------------------------
+
+    @property
+    def is_full(self) -> bool:
+        """Whether as many jobs hold cards as may."""
+        return self.max_workers is not None and len(self.runs) >= self.max_workers
+
+    @property
+    def is_reachable(self) -> bool:
+        """Whether anything can be started at all."""
+        return self.agents_fresh and len(self.fleet) > 0
+
+    def usage_by_share(self, slug: str, now: float) -> float:
+        """What the project has used lately for each unit of its weight: the lowest goes first."""
+        return round(self.usage.of_project(slug, now) / self.weights.get(slug, 1.0), _GRAIN)
+
+    def steps(self, line: ProjectLine, now: float) -> dict[str, int]:
+        """How many times each waiting person of a project has used their share of it, in whole steps."""
+        people = set(line.waiting) | set(self.runs.people.get(line.slug, ()))
+        if len(people) < 2 or self.line.has_policy:
+            return {}
+        entitled = self.entitled(line.slug) / len(people)
+        used = {user: self.usage.of_user(line.slug, user, now) for user in line.waiting}
+        return {
+            user: min(_FURTHEST_STEP, int(amount / entitled)) if entitled > 0 else 0
+            for user, amount in used.items()
+            if amount >= entitled
+        }
+
+    def entitled(self, slug: str) -> float:
+        """What the project would have used by now, had it always had its share of the whole fleet."""
+        active = set(self.line.projects) | {
+            name for name, people in self.runs.people.items() if people
+        }
+        whole = sum(self.weights.get(name, 1.0) for name in active) or 1.0
+        share = self.weights.get(slug, 1.0) / whole
+        return self.usage.full_use(self.fleet.weight * share)
+
+    def entry_charge(self, job: JobView) -> float:
+        """Roughly by how much a start of this job raises its project's usage by share."""
+        share = min(1.0, job.min_memory / self.fleet.largest) if self.fleet.largest else 1.0
+        charged = job.cards * max(share, job.sm_share) * self.rules.min_run
+        return charged / self.weights.get(job.project, 1.0)
+
+    def waiting(self, job_id: str) -> JobView | None:
+        """A queued job, wherever it waits."""
+        promise = self.promises.get(job_id)
+        if promise is not None:
+            return promise.job
+        return self.rested.get(job_id) or self.line.get(job_id)
+
+    # --- changes -------------------------------------------------------------------------------------
+
+    def put_card(self, card: DeviceView) -> None:
+        """A card that is new or has changed."""
+        if self.fleet.get(card.uuid) == card:
+            return
+        self.fleet.put(card)
+        self._touch([card.uuid])
+
+    def drop_card(self, uuid: str) -> None:
+        """A card that is no more."""
+        self.fleet.drop(uuid)
+        self._touch([uuid])
+
+    def put_project(self, project: ProjectView, now: float) -> None:
+        """A project's quota, share and past usage as of `now`."""
+        self.quota.put(project)
+        self.weights[project.slug] = project.weight
+        users = {user.name: user.usage for user in project.users.values()}
+        self.usage.set_ended(project.slug, project.usage, users, now)
+        self.is_dirty = True
+
+    def queue(self, job: JobView, now: float) -> None:
+        """A job that waits, or new values of one."""
+        promise = self.promises.get(job.id)
+        if promise is not None:
+            promise.job = job
+        elif job.not_before is not None and job.not_before > now:
+            self.line.remove(job.id)
+            self.rested[job.id] = job
+            heappush(self._resting, (job.not_before, job.id))
+        else:
+            self.rested.pop(job.id, None)
+            self.line.add(job)
+        self.is_dirty = True
+
+    def withdraw(self, job_id: str) -> None:
+        """The job waits no more."""
+        self._unpromise(job_id)
+        self.rested.pop(job_id, None)
+        self.line.remove(job_id)
+        self.is_dirty = True
+
+    def put_run(self, run: RunView, now: float) -> None:
+        """A job that holds cards."""
+        if self.runs.get(run.job.id) == run:
+            return
+        self._unpromise(run.job.id)
+        rate = self._rate(run)
+        self.runs.put(run, rate)
+        self.quota.hold(run)
+        self.usage.start(run, rate, now)
+        self._touch(each.uuid for each in run.placements)
+
+    def drop_run(self, job_id: str, at: float | None = None) -> RunView | None:
+        """The job holds nothing any more. `at`: its usage is counted here as ended then."""
+        run = self.runs.drop(job_id)
+        if run is None:
+            return None
+        self.quota.release(job_id)
+        self.usage.stop(job_id, at)
+        self._touch(each.uuid for each in run.placements)
+        return run
+
+    def start(
+        self, job: JobView, kind: Kind, placements: tuple[Placement, ...], now: float
+    ) -> None:
+        """The job gets these cards."""
+        self.line.remove(job.id)
+        self.fleet.take(kind.need, placements)
+        for each in placements:
+            self.reservations.use(each.uuid, each.memory)
+        self.put_run(
+            RunView(
+                job=job, placements=placements, started_at=now, expected_end=now + job.run_time
+            ),
+            now,
+        )
+
+    def promise(self, job: JobView, uuids: Collection[str], now: float) -> None:
+        """Room is being made for the job on these cards."""
+        self.line.remove(job.id)
+        self.promises.make(job, uuids)
+        self.quota.promise(job, now)
+
+    def back_in_line(self, job_id: str) -> None:
+        """What was promised did not come true: the job waits like everybody else."""
+        promise = self._unpromise(job_id)
+        if promise is not None:
+            self.line.add(promise)
+
+    # --- time ----------------------------------------------------------------------------------------
+
+    def advance(self, now: float) -> None:
+        """Let time pass: minimum runs end, service levels are crossed, back-offs are over."""
+        for job_id in self.runs.advance(now):
+            self.usage.mature(job_id)
+            self.is_dirty = True
+        while self._resting and self._resting[0][0] <= now:
+            at, job_id = heappop(self._resting)
+            job = self.rested.get(job_id)
+            if job is not None and job.not_before == at:
+                del self.rested[job_id]
+                self.line.add(job)
+                self.is_dirty = True
+
+    def next_change(self, now: float) -> float:
+        """When time alone may change a decision; infinity if it never will."""
+        return min(
+            self.runs.next_change,
+            self._resting[0][0] if self._resting else math.inf,
+            self.promises.next_lapse,
+            self.line.next_guard(now),
+        )
+
+    # --- inside --------------------------------------------------------------------------------------
+
+    def _touch(self, uuids: Iterable[str]) -> None:
+        self.reservations.touch(list(uuids))
+        self.is_dirty = True
+
+    def _unpromise(self, job_id: str) -> JobView | None:
+        promise = self.promises.drop(job_id)
+        if promise is None:
+            return None
+        self.quota.release(job_id)
+        return promise.job
+
+    def _rate(self, run: RunView) -> float:
+        cards = [(each.memory, self.fleet.get(each.uuid)) for each in run.placements]
+        return sum(
+            charge_rate(memory, card, run.job.sm_share)
+            for memory, card in cards
+            if card is not None
+        )

@@ -13,6 +13,7 @@ from django.utils.translation import gettext as _
 from gpus.models import Node
 from jobs.account import isolation_level
 from jobs.models import User
+from jobs.policies import alarm
 
 THEME_COOKIE = "theme"
 NOT_ISOLATED = "L0"
@@ -53,6 +54,8 @@ def _notices(request: HttpRequest) -> list[Notice]:
             "Isolation level L0: people who can submit jobs here can read each other's files."
         )
         notices.append(Notice(text=words, icon="warning", grave=True))
+    if user.is_superuser and (failing := alarm.standing()) is not None:
+        notices.append(Notice(text=failing.sentence, icon="warning", grave=True))
     return notices
 
 

@@ -18,9 +18,11 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
 from gpus.models import Device
-from jobs import heartbeats, snapshots
+from jobs import heartbeats, sitesettings, snapshots
+from jobs.core.policies import DEFAULT
 from jobs.core.units import GIB, format_size
 from jobs.models import Job, User
+from jobs.policies import alarm
 
 OK, WARNING, ERROR = "ok", "warning", "error"
 
@@ -127,6 +129,21 @@ def _other_checks() -> Iterator[Check]:
     yield _llamafactory()
     yield _disk()
     yield _stuck()
+    yield _policy()
+
+
+def _policy() -> Check:
+    """Whether the queue is in the order that the site has chosen."""
+    failing = alarm.standing()
+    if failing is None:
+        chosen = sitesettings.current().policy or DEFAULT
+        return Check(name="policy", status=OK, detail=chosen)
+    return Check(
+        name="policy",
+        status=ERROR,
+        detail=failing.sentence,
+        hint=_("Correct its file, which is then loaded again, or set `policy` to `default`."),
+    )
 
 
 def _cards() -> Check:

@@ -17,6 +17,7 @@ from jobs.core.states import ACTIVE, TERMINAL
 from jobs.core.version import __version__
 from jobs.health import may_see_details
 from jobs.models import Allocation, Heartbeat, Job
+from jobs.policies import alarm
 from jobs.refusals import Refused
 from jobs.why import who_acts
 
@@ -58,6 +59,8 @@ def collect() -> Iterator[Metric]:
     yield from _jobs()
     yield from _cards()
     yield _heartbeats()
+    failing = alarm.standing() is not None
+    yield _gauge("policy_failing", "1 while the site's policy does not work.", [({}, failing)])
 
 
 def _jobs() -> Iterator[Metric]:
@@ -127,7 +130,8 @@ def _labels(device: Device) -> dict[str, str]:
 
 
 def _heartbeats() -> Metric:
-    samples = [({"service": row.name}, row.at.timestamp()) for row in Heartbeat.objects.all()]
+    rows = Heartbeat.objects.exclude(name=alarm.NAME)
+    samples = [({"service": row.name}, row.at.timestamp()) for row in rows]
     return _gauge(
         "heartbeat_timestamp_seconds", "When a service last showed that it lives.", samples
     )

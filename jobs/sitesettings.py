@@ -12,6 +12,7 @@ from django.db import transaction
 from gpus.models import Device
 from jobs.core.scheduling.rules import HOUR, Rules
 from jobs.models import Project, SiteSetting, User
+from jobs.policies.source import PolicyRefused, allowed_policies, examine, source_of
 
 _MODES = tuple(mode.value for mode in Device.Mode)
 _DEFAULT_THRESHOLD = {"dynamic-sharding": 0.95}
@@ -108,7 +109,19 @@ def _checked(name: str, value: object) -> object:
     test, allowed = _CHECKS[name]
     if not test(value):
         raise SettingRefused(f"{name} cannot be {value!r}. Allowed: {allowed}.")
+    if name == "policy":
+        _check_policy(str(value), allowed)
     return value
+
+
+def _check_policy(value: str, allowed: str) -> None:
+    """Look whether there is such a policy; whether it works shows when it is asked."""
+    try:
+        examine(source_of(value, settings.BASE_DIR))
+    except PolicyRefused as refused:
+        raise SettingRefused(
+            f"policy cannot be {value!r}: {refused}. Allowed: {allowed}."
+        ) from refused
 
 
 def _count_or_none(value: object) -> bool:
@@ -144,7 +157,7 @@ _CHECKS: dict[str, tuple[Callable[[object], bool], str]] = {
     ),
     "max_jobs_per_card": (_count_or_none, "a whole number from 1 on, or null for no limit"),
     "mode": (lambda value: value in _MODES, ", ".join(_MODES)),
-    "policy": (lambda value: isinstance(value, str), "path/policy.py:ClassName, or empty"),
+    "policy": (lambda value: isinstance(value, str), allowed_policies(settings.BASE_DIR)),
     "log_dir": (
         _directory_or_none,
         "an absolute path on the service's machine, or null for no links",

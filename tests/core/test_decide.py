@@ -343,7 +343,7 @@ def test_a_policy_decides_the_order():
         (Forgets(), "The policy Forgets left out 1 of 2 tasks."),
         (Repeats(), "The policy Repeats returned 1 tasks more than once."),
         (Invents(), "The policy Invents returned 1 tasks that it was not given."),
-        (ReturnsNothing(), "The policy ReturnsNothing raised TypeError"),
+        (ReturnsNothing(), "The policy ReturnsNothing returned None instead of its tasks"),
     ],
 )
 def test_a_policy_that_fails_is_reported_and_the_default_order_used(policy, said):

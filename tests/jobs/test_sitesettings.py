@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from pathlib import Path
 
 import pytest
 
@@ -33,6 +34,9 @@ def test_what_is_not_named_does_not_change() -> None:
         ("max_workers", 0, "whole number from 1"),
         ("max_workers", "5", "whole number from 1"),
         ("mode", "fast", "smart-queue"),
+        ("policy", None, "fifo, shortest-first"),
+        ("policy", "fastest", "there is no policy of the name 'fastest'. Allowed: default, fifo"),
+        ("policy", "nowhere/policy.py:Mine", "nowhere/policy.py cannot be read"),
         ("threshold", 0.8, "memory_threshold"),
         ("preemption", None, "true, or false"),
         ("min_run_minutes", -1, "0 to 10080"),
@@ -62,6 +66,15 @@ def test_the_queue_is_open_while_there_is_one_project() -> None:
     assert not sitesettings.current().queue_is_open
     sitesettings.change({"open_queue": True}, None)
     assert sitesettings.current().queue_is_open
+
+
+def test_a_policy_is_chosen_by_name_or_by_file(tmp_path: Path) -> None:
+    file = tmp_path / "policy.py"
+    file.write_text("class Mine: pass\nraise SystemExit('not executed')\n", encoding="utf-8")
+    for policy in ("fifo", f"{file}:Mine", ""):
+        assert sitesettings.change({"policy": policy}, None).policy == policy
+    with pytest.raises(SettingRefused, match="has no class Other; it has Mine"):
+        sitesettings.change({"policy": f"{file}:Other"}, None)
 
 
 def test_every_setting_has_a_check() -> None:

@@ -64,10 +64,9 @@ class History:
         return self._known.get(template, NO_PAST)
 
     def refresh(self, now: datetime, templates: Collection[str]) -> frozenset[str]:
-        """Know these kinds; the ones of which something else is known now than before."""
-        wanted = frozenset(templates) - {""}
-        new = wanted - self._known.keys()
-        grown = self._succeeded_since(now) & wanted if self._is_time(now) else frozenset()
+        """Know these kinds too; those of which something else is known now than before."""
+        new = frozenset(templates) - self._known.keys() - {""}
+        grown = self._succeeded_since(now) & self._known.keys() if self._is_time(now) else set()
         changed = set()
         learned = _learn(now, new | grown)
         for template in new | grown:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.utils import timezone
 
 from gpus.models import Device, Node
 from jobs import lifecycle
-from jobs.core.states import JobState, Priority
-from jobs.models import Attempt, Job, Membership, Project, User
+from jobs.core.states import JobState, Outcome, Priority
+from jobs.models import Allocation, Attempt, Job, Membership, Project, User
 from jobs.projects import default_project, join
 
 GIB = 1024**3
@@ -114,3 +114,55 @@ def a_running_job(
     assert job.refresh_from_db() is None
     assert job.state == JobState.RUNNING
     return job, attempt
+
+
+def a_past_run(
+    task_id: str = "past",
+    *,
+    device: Device,
+    begun: datetime,
+    ended: datetime,
+    memory: int = 14 * GIB,
+    outcome: Outcome = Outcome.SUCCEEDED,
+    owner: User | None = None,
+    project: Project | None = None,
+    template: str = "",
+    number: int = 1,
+    job: Job | None = None,
+    **booking: object,
+) -> Attempt:
+    """An attempt that ran on one card from `begun` to `ended`; written as rows, because its times are past ones."""
+    job = job or Job.objects.create(
+        owner=owner or a_user(),
+        project=project or default_project(),
+        task_id=task_id,
+        run=Job.objects.filter(task_id=task_id).count() + 1,
+        spec={},
+        content_hash="0" * 64,
+        min_memory=memory,
+        template=template,
+        epoch=number,
+        state=JobState.SUCCEEDED,
+        outcome=Outcome.SUCCEEDED,
+        submitted_at=begun,
+        state_since=ended,
+        finished_at=ended,
+    )
+    attempt = Attempt.objects.create(
+        job=job,
+        number=number,
+        node=device.node,
+        created_at=begun,
+        started_at=begun,
+        ended_at=ended,
+        outcome=outcome,
+    )
+    Allocation.objects.create(
+        attempt=attempt,
+        device=device,
+        booked=memory,
+        created_at=begun,
+        released_at=ended,
+        **booking,
+    )
+    return attempt

@@ -50,7 +50,7 @@ class Expectation:
     def left_after(self, ran: float) -> float:
         """Seconds that a job which has got through `ran` seconds of its work has still to run."""
         lengths = (self.est_time, self.past.usual, self.past.long)
-        left = next((length - ran for length in lengths if length > ran), math.inf)
+        left = next((length - ran for length in lengths if ran < length < math.inf), math.inf)
         return min(left, self.time_limit)
 
     def end(
@@ -67,7 +67,7 @@ class Expectation:
         begun = started_at - ran_before
         lengths = (self.est_time, self.past.usual, self.past.long)
         ends = (by_progress or 0.0, *(begun + length for length in lengths))
-        end = next((each for each in ends if each > now), math.inf)
+        end = next((each for each in ends if now < each < math.inf), math.inf)
         limit = started_at + self.time_limit
         return min(end, limit) if limit > now else end
 

@@ -27,6 +27,12 @@ def test_an_owners_estimate_counts_first_then_the_kinds_usual_and_long_times(
     assert Expectation(est_time=2 * HOUR, past=TEN_RUNS).left_after(ran) == left
 
 
+def test_without_an_estimate_the_kinds_usual_time_counts() -> None:
+    unsaid = Expectation(past=TEN_RUNS)
+    assert unsaid.left_after(HOUR) == 4 * HOUR
+    assert unsaid.end(0, HOUR, by_progress=None) == 5 * HOUR
+
+
 def test_what_runs_longer_than_all_that_was_expected_may_take_for_ever() -> None:
     assert Expectation(est_time=HOUR, past=TEN_RUNS).left_after(20 * HOUR) == math.inf
 

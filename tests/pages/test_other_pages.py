@@ -217,10 +217,11 @@ def test_draining_a_card_in_the_administration_touches_no_booking():
     browser = signed_in(an_admin())
     browser.post(
         reverse("admin:gpus_device_change", args=[device.pk]),
-        {"mode": "", "drained": "on", "drain_reason": "fan"},
+        {"mode": "", "weight": "2", "drained": "on", "drain_reason": "fan"},
     )
     device.refresh_from_db()
     assert (device.drained, device.drain_reason, device.booked) == (True, "fan", 14 * GIB)
+    assert device.weight == 2
 
 
 def test_a_page_that_is_not_there_says_what_to_do(client):

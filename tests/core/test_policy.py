@@ -8,6 +8,8 @@ import time
 from datetime import UTC, datetime
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from jobs.core.policies import SHIPPED
 from jobs.core.policy import BasePolicy, Order, ask, ordered
@@ -128,6 +130,15 @@ def test_anything_else_is_reported_and_the_default_order_holds(answer, said):
     assert names(order) == ["a", "b"]
     assert order.problem.startswith(f"The policy Answers {said}")
     assert order.problem.endswith(". The default order is used.")
+
+
+@given(st.permutations(range(4)) | st.lists(st.integers(0, 6), max_size=6))
+def test_whatever_is_returned_each_job_has_one_place(places):
+    jobs = queue_of(*(job(f"job-{place}") for place in range(4)))
+    anything = [*jobs, job("stranger"), "job-1", None]
+    order = ordered(jobs, Answers(lambda _: [anything[place] for place in places]))
+    assert sorted(names(order)) == [each.id for each in jobs]
+    assert (order.problem == "") == (sorted(places) == [0, 1, 2, 3])
 
 
 def test_a_policy_that_sorts_by_one_thing_leaves_the_rest_in_the_default_order():

@@ -79,6 +79,13 @@ def _pause(job: Job, user: User, keep_memory: bool) -> bool:
                     "Pause it with keep_memory (--keep-memory): it stops computing at once and keeps its GPU memory."
                 ),
             )
+        case JobState.SUSPENDING:
+            raise _refusal(
+                job,
+                "making_room",
+                _("“%(job)s” is giving its cards to another job."),
+                _("Hold it when it is back in the queue, in a moment; there its place is kept."),
+            )
         case JobState.STARTING:
             raise _refusal(
                 job,
@@ -99,7 +106,7 @@ def _resume(job: Job, user: User) -> bool:
             return lifecycle.thaw(job, user)
         case JobState.SUSPENDED:
             return lifecycle.release(job, user)
-        case JobState.QUEUED | JobState.RUNNING | JobState.STARTING:
+        case JobState.QUEUED | JobState.RUNNING | JobState.STARTING | JobState.SUSPENDING:
             return True  # nothing holds it
     raise _ended(job)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,14 @@ _WEIGHTS = frozenset(
 )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Save:
+    """A complete checkpoint, and when it was complete (epoch seconds)."""
+
+    name: str
+    at: float
+
+
 def trainer_state(output: Path, folder: str = "") -> dict[str, Any] | None:
     """The trainer's state in `output` or in a checkpoint there; None where there is none that can be read."""
     raw = read_small(output, Path(folder, TRAINER_STATE), _LARGEST_STATE)
@@ -44,13 +54,26 @@ def newest_checkpoint(output: Path) -> Path | None:
     return output / complete[-1] if complete else None
 
 
-def prepare_to_resume(output: Path) -> Path | None:
+def newest_save(output: Path, known: str = "") -> Save | None:
+    """The same with its time; None where it is the one that is `known`, which costs only a look at the names."""
+    for name in reversed(_checkpoints(output)):
+        if name == known:
+            return None
+        if _is_complete(output, name):
+            return _save(output, name)
+    return None
+
+
+def prepare_to_resume(output: Path, *, can_resume: bool = True) -> Path | None:
     """Set aside what would stop the next run, and return the checkpoint that it will go on from.
 
     LLaMA-Factory goes on from the checkpoint with the highest number, complete or not; so those that were not
     finished get another name. Without any checkpoint, weights that an earlier run left would make it refuse to start;
-    they move to a folder of their own. Nothing is deleted.
+    they move to a folder of their own. So do all checkpoints of a training that cannot go on from one. Nothing is
+    deleted.
     """
+    if not can_resume:
+        _set_aside(output, _checkpoints(output), "earlier-run")
     for name in _checkpoints(output):
         if not _is_complete(output, name):
             _set_aside(output, [name], "incomplete")
@@ -77,6 +100,11 @@ def _is_complete(output: Path, name: str) -> bool:
     """The state is written last, and the marker removed after it."""
     with reading(output, Path(name, INCOMPLETE)) as marker:
         return marker is None and trainer_state(output, name) is not None
+
+
+def _save(output: Path, name: str) -> Save | None:
+    with reading(output, Path(name, TRAINER_STATE)) as state:
+        return None if state is None else Save(name=name, at=os.fstat(state).st_mtime)
 
 
 def _set_aside(output: Path, names: list[str], prefix: str) -> None:

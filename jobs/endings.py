@@ -40,7 +40,7 @@ def launch_failed(detail: str) -> Ending:
 def exited(attempt: Attempt, record: dict[str, Any], engine: Engine) -> Ending:
     """The end that an exit record tells of."""
     if attempt.stop_for and record.get("stopped_by") == "control":
-        return _as_told(attempt, record)
+        return _completed_meanwhile(attempt, record, engine) or _as_told(attempt, record)
     if record.get("stopped_by") == "time_limit":
         return _failed(Reason.TIME_LIMIT, str(_("It ran into its time limit.")), record)
     if record.get("launch_error"):
@@ -49,6 +49,10 @@ def exited(attempt: Attempt, record: dict[str, Any], engine: Engine) -> Ending:
         return _failed(
             Reason.HOST_OUT_OF_MEMORY, str(_("The machine ran out of main memory.")), record
         )
+    return _judged(attempt, record, engine)
+
+
+def _judged(attempt: Attempt, record: dict[str, Any], engine: Engine) -> Ending:
     config = attempt.job.spec.get("llamafactory")
     return judge_completion(
         Exit(code=record.get("code"), signal=record.get("signal")),
@@ -59,6 +63,14 @@ def exited(attempt: Attempt, record: dict[str, Any], engine: Engine) -> Ending:
         log_tail=_log_tail(attempt, engine),
         stopped=record.get("stopped_by") is not None,
     )
+
+
+def _completed_meanwhile(attempt: Attempt, record: dict[str, Any], engine: Engine) -> Ending | None:
+    """Its success, where it was only to make room for another job, and its training says that it is complete."""
+    if attempt.stop_for != Outcome.PREEMPTED or record.get("code") != 0:
+        return None
+    judged = _judged(attempt, record, engine)
+    return judged if judged.outcome is Outcome.SUCCEEDED else None
 
 
 def _log_tail(attempt: Attempt, engine: Engine) -> str:

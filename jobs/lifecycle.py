@@ -10,7 +10,7 @@ No process is started and nothing is decided here.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -19,9 +19,9 @@ from django.db.models import F
 from django.utils import timezone
 
 from gpus.models import Device, Node
-from jobs import events
-from jobs.core.ending import Ending, Sequel, sequel
-from jobs.core.plan import WaitCode
+from jobs import attained, events
+from jobs.core.ending import Ending, Sequel, as_wished, sequel
+from jobs.core.plan import PreemptionRule, WaitCode
 from jobs.core.states import JobState, Outcome, Reason, may_move
 from jobs.models import Allocation, Attempt, Job, JobEvent, User
 
@@ -30,13 +30,14 @@ _MOST_COLOURS = 64
 
 @dataclass(frozen=True, kw_only=True)
 class _Cause:
-    """What an event row says of a change: the verb, who, on which attempt, and why. No actor: the scheduler."""
+    """What an event row says of a change: the verb, who, on which attempt, why, numbers. No actor: the scheduler."""
 
     kind: str
     actor: User | None = None
     attempt: Attempt | None = None
     reason: str = ""
     detail: str = ""
+    data: Mapping[str, object] = field(default_factory=dict)
 
 
 class _Stale(Exception):
@@ -129,6 +130,36 @@ def thaw(job: Job, actor: User | None) -> bool:
     return _move(job, JobState.RUNNING, cause, expected=JobState.SUSPENDED)
 
 
+def preempt(
+    job: Job, attempt: Attempt, *, beneficiary: str, rule: PreemptionRule, lost: float
+) -> bool:
+    """Tell a running job to give its cards to another one; it keeps them until its processes are known to be dead.
+
+    False where it does not run any more, or runs in another attempt.
+
+    Args:
+        job: the one that gives way.
+        attempt: its open attempt.
+        beneficiary: public id of the job that room is made for.
+        rule: why that one may take its place.
+        lost: GPU-seconds of work that are expected to be done again.
+    """
+    data = {"beneficiary": beneficiary, "rule": rule, "lost": lost}
+    cause = _Cause(kind="preempt", attempt=attempt, reason=Reason.PREEMPTED, data=data)
+    told = {"stop_for": Outcome.PREEMPTED, "preempted_for": beneficiary}
+    try:
+        with transaction.atomic():
+            latest = Attempt.objects.open().filter(pk=attempt.pk, number=job.epoch)
+            if not latest.update(**told):
+                return False
+            if not _move(job, JobState.SUSPENDING, cause, expected=JobState.RUNNING):
+                raise _Stale
+    except _Stale:
+        return False
+    attempt.stop_for, attempt.preempted_for = Outcome.PREEMPTED, beneficiary
+    return True
+
+
 def cancel(job: Job, actor: User) -> bool:
     """End a job for good: at once where nothing of it runs, else by way of STOPPING."""
     attempt = job.open_attempt
@@ -148,6 +179,7 @@ def finish(attempt: Attempt, ending: Ending) -> bool:
     try:
         with transaction.atomic():
             job = Job.objects.get(pk=attempt.job_id)
+            ending = as_wished(ending, JobState(job.state))
             if not _close(attempt, ending, now):
                 return False
             # a late end of an old attempt frees its bookings and changes nothing else
@@ -193,7 +225,7 @@ def reprioritise(job: Job, priority: int, actor: User) -> bool:
             return False
         data = {"old": job.priority, "new": priority}
         job.priority = priority
-        _record(job, _Cause(kind="priority", actor=actor), now, old=job.state, data=data)
+        _record(job, _Cause(kind="priority", actor=actor, data=data), now, old=job.state)
     return True
 
 
@@ -242,7 +274,10 @@ def _book(device: Device, memory: int) -> None:
 
 
 def _close(attempt: Attempt, ending: Ending, now: datetime) -> bool:
-    """Mark the attempt ended and give its bookings back, once."""
+    """Mark the attempt ended, note what it has had of its cards, and give its bookings back, once."""
+    bookings = list(attempt.allocations.open().select_related("device"))
+    preempted = ending.outcome is Outcome.PREEMPTED
+    attempt.lost_seconds = attained.lost(attempt, len(bookings), now) if preempted else None
     closed = Attempt.objects.open().filter(pk=attempt.pk)
     if not closed.update(
         ended_at=now,
@@ -251,22 +286,25 @@ def _close(attempt: Attempt, ending: Ending, now: datetime) -> bool:
         detail=ending.detail,
         exit_code=ending.exit_code,
         exit_signal=ending.signal,
+        lost_seconds=attempt.lost_seconds,
     ):
         return False
-    for allocation in attempt.allocations.open():
-        Device.objects.filter(pk=allocation.device_id).update(
-            booked=F("booked") - allocation.booked
-        )
+    for booking in bookings:
+        Device.objects.filter(pk=booking.device_id).update(booked=F("booked") - booking.booked)
     attempt.allocations.open().update(released_at=now)
+    if had := attained.service(attempt, bookings, now):
+        Job.objects.filter(pk=attempt.job_id).update(service=F("service") + had)
     return True
 
 
 def _sequel(job: Job, ending: Ending) -> Sequel:
     went_well = ending.outcome is Outcome.SUCCEEDED
+    # What made room for others has not been tried in vain.
+    tried = job.attempts.exclude(started_at=None).exclude(outcome=Outcome.PREEMPTED)
     return sequel(
         ending,
         state=JobState(job.state),
-        starts=0 if went_well else job.attempts.exclude(started_at=None).count(),
+        starts=0 if went_well else tried.count(),
         max_attempts=job.spec.get("max_attempts", 1),
         retry_on=job.spec.get("retry_on", ()),
     )
@@ -274,7 +312,12 @@ def _sequel(job: Job, ending: Ending) -> Sequel:
 
 def _follow(job: Job, attempt: Attempt, ending: Ending, following: Sequel, now: datetime) -> None:
     kind = {JobState.QUEUED: "retry", JobState.SUSPENDED: "suspend"}.get(following.state, "end")
-    cause = _Cause(kind=kind, attempt=attempt, reason=ending.reason, detail=ending.detail)
+    data: Mapping[str, object] = {}
+    if ending.outcome is Outcome.PREEMPTED:
+        kind, data = "requeue", attained.preemption(attempt)
+    cause = _Cause(
+        kind=kind, attempt=attempt, reason=ending.reason, detail=ending.detail, data=data
+    )
     if kind == "end":
         moved = _end(job, following.state, cause, ending.outcome, ending.exit_code)
     else:
@@ -327,14 +370,7 @@ def _move(
     return True
 
 
-def _record(
-    job: Job,
-    cause: _Cause,
-    at: datetime,
-    *,
-    old: str,
-    data: Mapping[str, object] | None = None,
-) -> None:
+def _record(job: Job, cause: _Cause, at: datetime, *, old: str) -> None:
     event = JobEvent.objects.create(
         job=job,
         attempt=cause.attempt,
@@ -345,7 +381,7 @@ def _record(
         new_state=job.state,
         reason=cause.reason,
         detail=cause.detail,
-        data=dict(data or {}),
+        data=dict(cause.data),
     )
     transaction.on_commit(lambda: _announce(event))
 

@@ -18,7 +18,7 @@ from django.utils.translation import gettext as _
 from jobs import checkpoints, datasetstore, rundir
 from jobs.account import Account, job_account, make_home
 from jobs.core.jobspec import JobSpec
-from jobs.core.llamafactory import prepare_config, train_argv
+from jobs.core.llamafactory import can_resume, prepare_config, train_argv
 from jobs.core.problems import TaskFileError
 from jobs.engines.base import AttemptLaunch
 from jobs.jobenv import job_environment
@@ -42,7 +42,7 @@ def prepare(attempt: Attempt) -> AttemptLaunch:
     job, account = attempt.job, job_account()
     spec = _spec_of(job)
     work, output = _folders(job, account)
-    resume_from = checkpoints.prepare_to_resume(output) if attempt.number > 1 else None
+    resume_from = _checkpoint_to_go_on_from(spec, output) if attempt.number > 1 else None
     # Without a name there is nothing to ask the database for, and a burst of short jobs is not slowed.
     names = _link_datasets(job, work) if spec.dataset else []
     argv, path = _command(spec, work, output, bool(names), attempt.number, resume_from)
@@ -74,6 +74,12 @@ def working_directory(spec: JobSpec, work: Path) -> Path:
     if spec.command is not None and settings.COOP_WORKDIR:
         return Path(settings.BASE_DIR, Path(settings.COOP_WORKDIR).expanduser())
     return work
+
+
+def _checkpoint_to_go_on_from(spec: JobSpec, output: Path) -> Path | None:
+    config = spec.llamafactory
+    resumes = not isinstance(config, dict) or can_resume(config)
+    return checkpoints.prepare_to_resume(output, can_resume=resumes)
 
 
 def _spec_of(job: Job) -> JobSpec:

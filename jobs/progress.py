@@ -1,4 +1,5 @@
 """How far the running jobs are: their trainer logs are followed by offset, and `Job.progress` says what was seen.
+When they last saved is noted beside it (`jobs/saves.py`).
 
 The agent calls `Following.follow` once a second. Reading and the rate live in memory; after a restart the logs are
 read again from their beginning, which costs little and changes nothing.
@@ -16,12 +17,13 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
-from jobs import rundir
+from jobs import rundir, saves
 from jobs.core import progress as core
 from jobs.core.progress import TRAINER_LOG, LossPoint, ProgressFollower
 from jobs.core.states import JobState
 from jobs.jobfolder import JobFolder, read_small, reading
 from jobs.models import Attempt, Job
+from jobs.saves import SaveWatch
 
 MOST_BYTES_AT_ONCE = 4 * 2**20
 """Read from one log in one round; a longer one is caught up with in the next rounds."""
@@ -52,7 +54,7 @@ class Following:
             now: a monotonic clock in seconds.
         """
         before, self._followed = self._followed, {}
-        changed = []
+        changed, saved = [], []
         for attempt in attempts:
             followed = before.pop(attempt.token, None) or _Followed(
                 job_id=attempt.job_id, number=attempt.number, last_round=now
@@ -60,10 +62,14 @@ class Following:
             self._followed[attempt.token] = followed
             if followed.read(now, frozen=attempt.job.state == JobState.SUSPENDED):
                 changed.append(followed)
+            if (at := followed.saves.look(attempt.job_id, now)) is not None:
+                saved.append((followed, at))
         changed += [followed for followed in before.values() if followed.read_last(now)]
-        if not changed:
+        if not (changed or saved):
             return []
         with transaction.atomic():  # one commit for all of them: each is a write to the disk
+            for followed, at in saved:
+                saves.store(followed.job_id, followed.number, at)
             return [followed.job_id for followed in changed if _stored(followed)]
 
 
@@ -109,6 +115,7 @@ class _Followed:
         None  # device and inode: another file under the same name is read anew
     )
     follower: ProgressFollower = field(default_factory=ProgressFollower)
+    saves: SaveWatch = field(default_factory=SaveWatch)
 
     def read_last(self, now: float) -> bool:
         """The same once more after the end: a short run may have made its log since the last search for it."""

@@ -14,10 +14,10 @@ from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from jobs import endings, lifecycle
+from jobs import endings, lifecycle, saves
 from jobs.core import reconcile as core
 from jobs.core.ending import Ending
-from jobs.core.states import JobState, Reason
+from jobs.core.states import JobState, Outcome, Reason
 from jobs.engines.base import FREEZE, STOP, THAW, Engine
 from jobs.models import Attempt
 from jobs.refs import ref_of
@@ -73,6 +73,7 @@ def _carry_out(
 ) -> None:
     """The quick ones together in one transaction; what reads logs before it, what waits for processes after it."""
     quick, slow = _split(verdicts)
+    _note_last_saves(attempts[verdict.token] for verdict in (*quick, *slow) if _closes(verdict))
     ends = {
         verdict.token: endings.exited(
             attempts[verdict.token], seen[verdict.token].exit or {}, engine
@@ -85,6 +86,17 @@ def _carry_out(
             _note(verdict, attempts[verdict.token], ends)
     for verdict in slow:
         _end(engine, verdict, attempts[verdict.token])
+
+
+def _closes(verdict: core.Verdict) -> bool:
+    return isinstance(verdict, core.Finish | core.Lose | core.Reap)
+
+
+def _note_last_saves(ending: Iterable[Attempt]) -> None:
+    """What an attempt saved when it was told to make room is not lost, even if nobody has looked since."""
+    for attempt in ending:
+        if attempt.stop_for == Outcome.PREEMPTED:
+            saves.note(attempt.job, attempt.number)
 
 
 def _split(verdicts: Iterable[core.Verdict]) -> tuple[list[core.Verdict], list[core.Verdict]]:
@@ -141,7 +153,7 @@ def _control(engine: Engine, attempt: Attempt, observation: Observation) -> None
 def _wanted(state: JobState, observation: Observation) -> str | None:
     """What a living attempt must be told; None where it does what its job's state asks."""
     applied = (observation.applied or {}).get("action")
-    if state is JobState.STOPPING:
+    if state in (JobState.STOPPING, JobState.SUSPENDING):
         return STOP
     if state is JobState.SUSPENDED:
         return FREEZE

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from jobs.core.states import JobState, Outcome, Reason
 
@@ -42,13 +42,21 @@ class Sequel:
     backoff: float = 0.0
 
 
+def as_wished(ending: Ending, state: JobState) -> Ending:
+    """The ending of a job in `state`. Who cancels a job that makes room for another one does not want it back."""
+    if ending.outcome is Outcome.PREEMPTED and state is JobState.STOPPING:
+        return replace(ending, outcome=Outcome.CANCELLED, reason=Reason.USER)
+    return ending
+
+
 def sequel(
     ending: Ending, *, state: JobState, starts: int, max_attempts: int, retry_on: Collection[str]
 ) -> Sequel:
     """What follows `ending` for a job in `state` that has made `starts` attempts which really ran.
 
-    A person's stop wins over everything but success; an attempt that never ran is made again at once and does
-    not count; the rest is tried again only for the causes in `retry_on` and at most `max_attempts` times.
+    A person's stop wins over everything but success. A job that made room for another one waits at its old place.
+    An attempt that never ran is made again at once and does not count. The rest is tried again only for the causes
+    in `retry_on` and at most `max_attempts` times.
     """
     if ending.outcome is Outcome.SUCCEEDED:
         return Sequel(state=JobState.SUCCEEDED)

@@ -38,6 +38,15 @@ def trains(config: Mapping[str, Any]) -> bool:
     return _truthy(config, "do_train")
 
 
+def can_resume(config: Mapping[str, Any]) -> bool:
+    """Whether a later run goes on from a checkpoint of an earlier one.
+
+    Not so for reward models and PPO: with `full` and `freeze` LLaMA-Factory itself begins anew, PPO raises an error
+    when it is given a checkpoint, and the value head of a LoRA reward model keeps transformers from loading one.
+    """
+    return config.get("stage", "sft") not in {"rm", "ppo"}
+
+
 def prepare_config(
     config: Mapping[str, Any],
     *,
@@ -64,6 +73,7 @@ def prepare_config(
         # With `true`, which all shipped examples say, a second run would begin at step 0.
         prepared["overwrite_output_dir"] = False
     if has_checkpoint:
+        # The job's own newest one is found by itself; a path in the config is where the first run began.
         prepared.pop("resume_from_checkpoint", None)
     return prepared
 

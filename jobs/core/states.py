@@ -16,7 +16,7 @@ class JobState(StrEnum):
     HELD = "HELD"  # a person or a dependency keeps it from starting
     STARTING = "STARTING"  # an attempt holds its bookings; its process does not run yet
     RUNNING = "RUNNING"  # the process of its open attempt runs
-    SUSPENDING = "SUSPENDING"  # on its way to SUSPENDED; still holds what it held
+    SUSPENDING = "SUSPENDING"  # told to give its card back; still holds what it held
     SUSPENDED = "SUSPENDED"  # frozen in memory (attempt open) or saved to disk (attempt ended)
     STOPPING = "STOPPING"  # told to end; its processes may still live
     SUCCEEDED = "SUCCEEDED"  # ended as intended

@@ -34,9 +34,12 @@ class Ending:
         self.stopped_by: str | None = None
 
     def ask(self, by: str, grace_s: float) -> None:
-        """SIGTERM to the whole tree; SIGKILL after the grace. Asked again, the earlier end holds."""
+        """SIGTERM to the whole tree; SIGKILL after the grace. Asked again, the earlier end holds.
+
+        A command that has ended by itself before was not stopped by anybody, though its helpers are.
+        """
         if self.stopped_by is None:
-            self.stopped_by = by
+            self.stopped_by = None if self._waits else by
             self._container.signal(signal.SIGTERM)
         self._end_at(time.monotonic() + max(0.0, grace_s))
         # Thawed after the signal, so that a frozen tree does not run a single step before it hears.

@@ -1,0 +1,62 @@
+"""What an attempt has had of its cards, and what of it is done again: computed when it ends, from what is recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+from gpus.attribution import charge
+from jobs.models import Allocation, Attempt, Job
+
+
+def service(attempt: Attempt, bookings: Iterable[Allocation], ended_at: datetime) -> float:
+    """Weighted GPU-seconds: seconds that it ran x the weight of each card x the share of it that was held."""
+    if attempt.started_at is None:
+        return 0.0
+    seconds = max(0.0, (ended_at - attempt.started_at).total_seconds())
+    return seconds * sum(map(_rate, bookings))
+
+
+def lost(attempt: Attempt, cards: int, ended_at: datetime) -> float:
+    """GPU-seconds of work since its last checkpoint, or since its start without one; frozen time is none."""
+    if attempt.started_at is None:
+        return 0.0
+    saved_at = Attempt.objects.filter(pk=attempt.pk).values_list("saved_at", flat=True).first()
+    since = max(attempt.started_at, saved_at or attempt.started_at)
+    seconds = (ended_at - since).total_seconds() - _frozen(attempt.job, since, ended_at)
+    return max(0.0, seconds) * cards
+
+
+def preemption(attempt: Attempt) -> dict[str, Any]:
+    """What the event row of its return to the queue says: for which job, by which rule, and what was lost."""
+    told = attempt.events.filter(kind="preempt").values_list("data", flat=True).first() or {}
+    return {
+        "beneficiary": told.get("beneficiary", ""),
+        "rule": told.get("rule", ""),
+        "lost": attempt.lost_seconds,
+    }
+
+
+def _rate(booking: Allocation) -> float:
+    """Weighted GPU-seconds a second: the larger of the shares of memory and of busy time."""
+    card = booking.device
+    memory = charge(booking.booked, booking.peak) / card.memory_total if card.memory_total else 0.0
+    return card.weight * max(memory, booking.sm_share)
+
+
+def _frozen(job: Job, since: datetime, until: datetime) -> float:
+    """Seconds between `since` and `until` in which the job was frozen."""
+    told = job.events.filter(kind__in=("freeze", "thaw"), at__gt=since, at__lt=until)
+    return _seconds_frozen([(event.kind, event.at) for event in told], until)
+
+
+def _seconds_frozen(changes: Sequence[tuple[str, datetime]], until: datetime) -> float:
+    total, frozen_at = 0.0, None
+    for kind, at in changes:
+        if kind == "freeze":
+            frozen_at = frozen_at or at
+        elif frozen_at is not None:
+            total += (at - frozen_at).total_seconds()
+            frozen_at = None
+    return total + ((until - frozen_at).total_seconds() if frozen_at is not None else 0.0)

@@ -8,7 +8,17 @@ from typing import Annotated, Any
 import typer
 
 from jobs.core.version import __version__
-from llama_factory.cli import account, control, doctor, fleet, reading, service, submit, topics
+from llama_factory.cli import (
+    account,
+    control,
+    doctor,
+    fleet,
+    reading,
+    service,
+    simulate,
+    submit,
+    topics,
+)
 
 HELP: dict[str, Any] = {"help_option_names": ["-h", "--help"]}
 
@@ -29,6 +39,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "whoami": account.whoami,
     "config": account.config,
     "doctor": doctor.doctor,
+    "simulate": simulate.simulate,
     "completion": topics.completion,
     "help": topics.show_help,
 }

@@ -1,0 +1,70 @@
+"""What a scheduler is told of a simulated world, in the words of production."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+
+from jobs.core.scheduling.usage import charge_rate
+from jobs.core.simulation.conditions import Conditions
+from jobs.core.simulation.running import Live
+from jobs.core.simulation.workload import WorkloadJob
+from jobs.core.snapshot import DeviceView, JobView, ProjectView, RunView, UserView
+
+
+def job(live: Live, conditions: Conditions, now: float) -> JobView:
+    """A job that waits."""
+    known, shape = live.job, live.shape
+    since = now - conditions.preemption_window
+    return JobView(
+        id=known.id,
+        task_id=known.id,
+        project=known.project,
+        user=known.user,
+        priority=known.priority,
+        submitted_at=known.submit,
+        min_memory=shape.memory,
+        gpus=shape.gpus,
+        nodes=shape.nodes,
+        gpu_type=known.gpu_type,
+        exclusive=shape.exclusive,
+        preemptible=known.preemptible or conditions.all_preemptible,
+        attempts=live.runs,
+        waiting_since=live.waiting_since,
+        expected_run=live.left + live.to_start if conditions.perfect_estimates else math.inf,
+        sm_share=known.sm_share or 0.0,
+        service=live.service,
+        preemptions=sum(at > since for at in live.preempted_at),
+        suspend_seconds=conditions.suspend_seconds,
+        host_cpus=known.host_cpus,
+        host_memory=known.host_memory,
+    )
+
+
+def run(live: Live, conditions: Conditions, now: float) -> RunView:
+    """A job that runs."""
+    return RunView(
+        job=replace(job(live, conditions, now), attempts=live.runs - 1),
+        placements=live.placements or (),
+        started_at=live.started_at,
+        expected_end=live.expected_end() if conditions.perfect_estimates else math.inf,
+    )
+
+
+def projects(jobs: Iterable[WorkloadJob], conditions: Conditions) -> Iterator[ProjectView]:
+    """The projects and people that hand jobs in."""
+    people: dict[str, dict[str, UserView]] = {}
+    for each in jobs:
+        people.setdefault(each.project, {})[each.user] = UserView(name=each.user)
+    for slug, users in people.items():
+        yield ProjectView(slug=slug, weight=conditions.weights.get(slug, 1.0), users=users)
+
+
+def charge_rate_of(run: RunView, cards: Mapping[str, DeviceView]) -> float:
+    """Weighted GPU-seconds a second for everything that a running job holds."""
+    return sum(
+        charge_rate(each.memory, cards[each.uuid], run.job.sm_share)
+        for each in run.placements
+        if each.uuid in cards
+    )

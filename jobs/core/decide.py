@@ -16,7 +16,7 @@ def decide(snapshot: Snapshot, policy: BasePolicy | None = None) -> Plan:
     The same snapshot gives the same plan. Nothing is started here.
     """
     scheduler = Scheduler.of(snapshot)
-    problem = _apply(policy, scheduler)
+    problem = _apply(policy, scheduler, snapshot.now)
     plan = scheduler.decide(snapshot.now)
     return replace(plan, waits=scheduler.waits(), policy_problem=problem)
 
@@ -24,16 +24,16 @@ def decide(snapshot: Snapshot, policy: BasePolicy | None = None) -> Plan:
 def in_order(snapshot: Snapshot, policy: BasePolicy | None = None) -> tuple[JobView, ...]:
     """All queued jobs as they will be tried: first those that could start, in their order, then the others."""
     scheduler = Scheduler.of(snapshot)
-    _apply(policy, scheduler)
+    _apply(policy, scheduler, snapshot.now)
     jobs = {job.id: job for job in snapshot.queued}
     return tuple(jobs[job_id] for job_id in scheduler.order())
 
 
-def _apply(policy: BasePolicy | None, scheduler: Scheduler) -> str:
+def _apply(policy: BasePolicy | None, scheduler: Scheduler, now: float) -> str:
     """Order by the policy; what was wrong with its answer."""
     if policy is None:
         return ""
-    order = ordered(scheduler.eligible(), policy)
+    order = ordered(scheduler.eligible(), policy, now=now)
     if not order.problem:
         scheduler.rank({job.id: place for place, job in enumerate(order.jobs)})
     return order.problem

@@ -29,7 +29,7 @@ class WaitCode(StrEnum):
     WAIT_EXCLUSIVE = "WAIT_EXCLUSIVE"  # cards that cannot be shared
     WAIT_BUSY = "WAIT_BUSY"  # busy, max_busy, sm_share: the cards with room compute too much already
     WAIT_HOST = "WAIT_HOST"  # node machines with room on their cards lack processors or main memory
-    WAIT_RESERVED = "WAIT_RESERVED"  # kept_for (job id), until (epoch seconds or None): room that is kept for it
+    WAIT_RESERVED = "WAIT_RESERVED"  # kept_for (job id), until (epoch s or None), what: cards or quota
     WAIT_PREEMPTION = "WAIT_PREEMPTION"  # jobs: how many are being suspended to make room for it
     WAIT_READING = "WAIT_READING"  # cards without a fresh reading
     # change the task

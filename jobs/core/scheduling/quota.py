@@ -31,11 +31,14 @@ class QuotaBooks:
         self._projects: dict[str, _Account] = {}
         self._users: dict[tuple[str, str], _Account] = {}
         self._claims: dict[str, _Claim] = {}  # by job
+        self.guaranteed: frozenset[str] = frozenset()  # projects with a guarantee
 
     def put(self, project: ProjectView) -> None:
         """Take over a project's limits and what its ended jobs have used this month."""
         account = self._project(project.slug)
         account.set(project.limit, project.guarantee, project.gpu_hours_month, project.month_began)
+        has_one = {project.slug} if project.guarantee != _NO_LIMITS else frozenset()
+        self.guaranteed = (self.guaranteed - {project.slug}) | has_one
         for user in project.users.values():
             self._user(project.slug, user.name).set(
                 user.limit, _NO_LIMITS, user.gpu_hours_month, project.month_began, user.name
@@ -57,8 +60,14 @@ class QuotaBooks:
             for account in self._accounts(claim):
                 account.add(claim, -1)
 
+    def counts(self, job_id: str) -> bool:
+        """Whether the job is counted."""
+        return job_id in self._claims
+
     def obstacle(self, job: JobView, now: float) -> Obstacle | None:
-        """Why the job may not start now; None where both its project and its owner may start it."""
+        """Why the job may not start now; None where project and owner may start it, or where it counts already."""
+        if job.id in self._claims:
+            return None
         project = self._projects.get(job.project)
         user = self._users.get((job.project, job.user))
         return (project.obstacle(job, now) if project else None) or (

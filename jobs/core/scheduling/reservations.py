@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
+from itertools import islice
 
 from jobs.core.constraints import Need
 from jobs.core.plan import Reservation
@@ -22,6 +23,10 @@ from jobs.core.scheduling.runs import Runs
 from jobs.core.snapshot import JobView
 
 _MOST_BOARDS = 32  # needs whose outlooks are remembered
+_MOST_CARDS = (
+    256  # cards that are looked at for one need: enough to choose from in a fleet of any size
+)
+_MOST_GANGS = 8  # or as many as so many gangs need
 
 
 @dataclass(slots=True)
@@ -69,10 +74,10 @@ class Reservations:
         self._taken.clear()
         self._fleet.set_aside_nothing()
 
-    def touch(self, uuids: Iterable[str]) -> None:
+    def touch(self, uuids: Collection[str]) -> None:
         """These cards, or what runs on them, have changed."""
         for board in self._boards.values():
-            board.stale.update(uuids)
+            board.touch(uuids)
 
     @property
     def taken(self) -> set[str]:
@@ -81,7 +86,8 @@ class Reservations:
 
     def keep_for(self, job: JobView, kind: Kind, now: float) -> bool:
         """Keep for the job the cards that will have room soonest; False where none ever will."""
-        chosen = self._board(kind.need).best(self._taken)
+        spans_too_many = not self._fleet.may_span(kind.need)
+        chosen = [] if spans_too_many else self._board(kind.need).best(self._taken)
         if not chosen:
             return False
         at = max(each.at for each in chosen)
@@ -163,16 +169,23 @@ class _Board:
 
     def __init__(self, need: Need, fleet: Fleet, runs: Runs) -> None:
         self._need, self._fleet, self._runs = need, fleet, runs
-        self.stale: set[str] = {card.uuid for card in fleet.suitable(need)}
+        most = max(_MOST_CARDS, _MOST_GANGS * need.gpus * need.nodes)
+        looked_at = islice(fleet.suitable(need), most)
+        self._watched = {card.uuid for card in looked_at}
+        self._stale = set(self._watched)
         self._cards: dict[_Place, dict[str, Outlook]] = defaultdict(dict)
         self._place_of: dict[str, _Place] = {}
         self._ranks: dict[_Place, tuple[object, ...]] = {}
         self._heap: list[tuple[tuple[object, ...], _Place]] = []
 
+    def touch(self, uuids: Iterable[str]) -> None:
+        """These cards have changed."""
+        self._stale.update(self._watched.intersection(uuids))
+
     def refresh(self) -> None:
         """Look again at the cards that have changed."""
-        changed = {place for uuid in self.stale if (place := self._look(uuid)) is not None}
-        self.stale.clear()
+        changed = {place for uuid in self._stale if (place := self._look(uuid)) is not None}
+        self._stale.clear()
         for place in changed:
             self._rank(place)
         if len(self._heap) > 4 * len(self._ranks) + 64:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 
 from jobs.core.constraints import Need
 from jobs.core.plan import Plan, Wait
+from jobs.core.scheduling.preemption import cards_without
 from jobs.core.scheduling.rules import Rules
 from jobs.core.scheduling.sequence import sequence
 from jobs.core.scheduling.state import State
@@ -121,7 +122,7 @@ class Scheduler:
 
     def rank(self, ranks: Mapping[str, int] | None) -> None:
         """Order by a policy's ranks (job id -> place) from here on; None: by fair share, priority and age."""
-        if ranks != self._state.line.ranks:
+        if ranks is not self._state.line.ranks:
             self._state.line.rank(ranks)
             self._state.is_dirty = True
 
@@ -164,11 +165,12 @@ class Scheduler:
         return [job for job in self._state.line if standing(job, self._now) is None]
 
     def _renew_promises(self) -> None:
-        """Whoever has jobs leaving for it was promised their cards."""
+        """Whoever has jobs leaving for it was promised their cards, and what it needs beside them."""
         state = self._state
         for job_id in state.runs.beneficiaries:
             job = state.line.get(job_id)
             if job is not None:
                 leaving = state.runs.leaving_for(job_id)
-                uuids = {each.uuid: None for run in leaving for each in run.placements}
-                state.promise(job, list(uuids), self._now)
+                left = cards_without(state.fleet, leaving)
+                placements = state.fleet.find_if(Need.of(job), left) or ()
+                state.promise(job, [*left, *(each.uuid for each in placements)], self._now)

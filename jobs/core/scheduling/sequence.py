@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from heapq import heapify, heappop, heappush, merge
 from itertools import islice
 
-from jobs.core.scheduling.line import Head, Lane, ProjectLine
+from jobs.core.scheduling.lane import Head, Lane
 from jobs.core.scheduling.state import State
 from jobs.core.scheduling.waits import Waits
 from jobs.core.snapshot import JobView
@@ -38,10 +38,9 @@ def _split(state: State, waits: Waits, now: float) -> tuple[dict[str, list[Lane]
     others = list(state.rested.values())
     for project in state.line.projects.values():
         for lane in project.lanes.values():
-            head = lane.head()
-            if head is None:
+            if lane.first is None:
                 continue
-            if waits.standing(head[1], now) is None:
+            if waits.standing(lane.jobs[lane.first[2]], now) is None:
                 ready.setdefault(project.slug, []).append(lane)
             else:
                 others.extend(lane.jobs.values())
@@ -51,38 +50,29 @@ def _split(state: State, waits: Waits, now: float) -> tuple[dict[str, list[Lane]
 def _merge(
     state: State, ready: dict[str, list[Lane]], now: float, counted: list[str]
 ) -> Iterator[str]:
-    queues = {slug: _project(state.line.projects[slug], lanes) for slug, lanes in ready.items()}
+    queues = {slug: merge(*map(Lane.in_order, lanes)) for slug, lanes in ready.items()}
     usage = {slug: state.usage_by_share(slug, now) for slug in queues}
-    heap = []
-    for slug, entries in queues.items():
-        heap.append(_ranked(state, slug, next(entries), usage, now))
+    heap = [_ranked(state, slug, next(heads), usage, now) for slug, heads in queues.items()]
     heapify(heap)
     while heap:
-        _rank, slug, (_head, job) = heappop(heap)
-        yield job.id
-        state.quota.promise(job, now)
-        counted.append(job.id)
+        (*_rank, job_id), slug = heappop(heap)
+        yield job_id
+        job = state.line.lane_of(job_id).jobs[job_id]
+        if not state.quota.counts(job_id):
+            state.quota.promise(job, now)
+            counted.append(job_id)
         usage[slug] += state.entry_charge(job)
         following = next(queues[slug], None)
         if following is not None:
             heappush(heap, _ranked(state, slug, following, usage, now))
 
 
-def _project(project: ProjectLine, lanes: list[Lane]) -> Iterator[tuple[Head, JobView]]:
-    def entries(lane: Lane) -> Iterator[tuple[Head, JobView]]:
-        step = project.steps.get(lane.user, 0)
-        return (((step, key, job_id), lane.jobs[job_id]) for key, job_id in lane.in_order())
-
-    return merge(*(entries(lane) for lane in lanes), key=lambda entry: entry[0])
+_Ranked = tuple[tuple[int, float, float, str], str]
 
 
-_Ranked = tuple[tuple[int, float, float, str], str, tuple[Head, JobView]]
-
-
-def _ranked(
-    state: State, slug: str, entry: tuple[Head, JobView], usage: dict[str, float], now: float
-) -> _Ranked:
-    head, job = entry
+def _ranked(state: State, slug: str, head: Head, usage: dict[str, float], now: float) -> _Ranked:
+    _step, key, job_id = head
+    job = state.line.lane_of(job_id).jobs[job_id]
     band = 0 if state.quota.is_within_guarantee(job, now) else 1
     used = 0.0 if state.line.has_policy else usage[slug]
-    return (band, used, head[1], head[2]), slug, entry
+    return (band, used, key, job_id), slug

@@ -17,7 +17,7 @@ from jobs.core.scheduling.reservations import Reservations
 from jobs.core.scheduling.rules import Rules
 from jobs.core.scheduling.runs import Runs
 from jobs.core.scheduling.usage import UsageBooks, charge_rate
-from jobs.core.snapshot import DeviceView, JobView, ProjectView, RunView
+from jobs.core.snapshot import DeviceView, JobView, Limits, ProjectView, RunView
 
 _FURTHEST_STEP = 3  # people who have used more than three times their share are all alike
 _GRAIN = 3  # decimals of a weighted GPU-second: below it sits only the noise of rounding
@@ -48,6 +48,8 @@ class State:
         self.preemption = Preemption(self.fleet, self.runs, self.quota, rules)
         self.weights: dict[str, float] = {}
         self.is_dirty = True
+        self._kept: list[str] = []  # jobs that count against quotas because cards are kept for them
+        self._kept_quota: dict[tuple[str, str], str] = {}
         self._resting: list[tuple[float, str]] = []
         self.rested: dict[str, JobView] = {}  # jobs that wait out a back-off
 
@@ -69,11 +71,11 @@ class State:
 
     def steps(self, line: ProjectLine, now: float) -> dict[str, int]:
         """How many times each waiting person of a project has used their share of it, in whole steps."""
-        people = set(line.waiting) | set(self.runs.people.get(line.slug, ()))
+        people = set(line.people) | set(self.runs.people.get(line.slug, ()))
         if len(people) < 2 or self.line.has_policy:
             return {}
         entitled = self.entitled(line.slug) / len(people)
-        used = {user: self.usage.of_user(line.slug, user, now) for user in line.waiting}
+        used = {user: self.usage.of_user(line.slug, user, now) for user in line.people}
         return {
             user: min(_FURTHEST_STEP, int(amount / entitled)) if entitled > 0 else 0
             for user, amount in used.items()
@@ -94,6 +96,13 @@ class State:
         share = min(1.0, job.min_memory / self.fleet.largest) if self.fleet.largest else 1.0
         charged = job.cards * max(share, job.sm_share) * self.rules.min_run
         return charged / self.weights.get(job.project, 1.0)
+
+    @property
+    def guaranteed_projects(self) -> frozenset[str]:
+        """Projects that may reclaim what others borrow; empty while nothing can be preempted."""
+        if not self.rules.preemption or not self.runs.projects_with_victims:
+            return frozenset()
+        return self.quota.guaranteed
 
     def waiting(self, job_id: str) -> JobView | None:
         """A queued job, wherever it waits."""
@@ -120,6 +129,8 @@ class State:
         """A project's quota, share and past usage as of `now`."""
         self.quota.put(project)
         self.weights[project.slug] = project.weight
+        limited = {name for name, user in project.users.items() if user.limit != Limits()}
+        self.line.set_limited(project.slug, limited)
         users = {user.name: user.usage for user in project.users.values()}
         self.usage.set_ended(project.slug, project.usage, users, now)
         self.is_dirty = True
@@ -181,6 +192,32 @@ class State:
             now,
         )
 
+    def keep(self, job: JobView, kind: Kind, now: float) -> None:
+        """Keep cards for the job where there are any, and the quota that it will need, until the next cycle."""
+        if self.reservations.keep_for(job, kind, now):
+            self.quota.promise(job, now)
+            self._kept.append(job.id)
+
+    def keep_quota(self, job: JobView, *, whole_project: bool) -> None:
+        """Let nobody else take the quota for which this job waits, until the next cycle."""
+        account = (job.project, "" if whole_project else job.user)
+        self._kept_quota.setdefault(account, job.id)
+
+    def kept_quota(self, job: JobView) -> str | None:
+        """The other job for which the quota that this one would use is kept."""
+        project = self._kept_quota.get((job.project, ""))
+        holder = project or self._kept_quota.get((job.project, job.user))
+        return None if holder == job.id else holder
+
+    def keep_nothing(self) -> None:
+        """A new cycle begins."""
+        self.reservations.clear()
+        self._kept_quota.clear()
+        for job_id in self._kept:
+            if job_id not in self.promises and self.runs.get(job_id) is None:
+                self.quota.release(job_id)
+        self._kept.clear()
+
     def promise(self, job: JobView, uuids: Collection[str], now: float) -> None:
         """Room is being made for the job on these cards."""
         self.line.remove(job.id)
@@ -231,7 +268,7 @@ class State:
         return promise.job
 
     def _rate(self, run: RunView) -> float:
-        cards = [(each.memory, self.fleet.get(each.uuid)) for each in run.placements]
+        cards = [(each.memory, self.fleet.seen(each.uuid)) for each in run.placements]
         return sum(
             charge_rate(memory, card, run.job.sm_share)
             for memory, card in cards

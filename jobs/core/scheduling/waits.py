@@ -36,6 +36,7 @@ class Waits:
             self.standing(job, now)
             or self._promised(job)
             or self._site()
+            or self._kept_quota(job)
             or self._room(Need.of(job))
         )
         return Wait(job=job_id, code=obstacle.code, numbers=obstacle.numbers) if obstacle else None
@@ -73,6 +74,13 @@ class Waits:
             return None
         numbers = {"holding": len(state.runs), "max_workers": state.max_workers}
         return Obstacle(code=WaitCode.WAIT_MAX_WORKERS, numbers=numbers)
+
+    def _kept_quota(self, job: JobView) -> Obstacle | None:
+        holder = self._state.kept_quota(job)
+        if holder is None:
+            return None
+        numbers = {"kept_for": holder, "until": None, "what": "quota"}
+        return Obstacle(code=WaitCode.WAIT_RESERVED, numbers=numbers)
 
     def _room(self, need: Need) -> Obstacle | None:
         if need not in self._passing:

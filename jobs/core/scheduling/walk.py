@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import math
+from collections import Counter
+from collections.abc import Callable, Collection
 from heapq import heapify, heappop, heappush
+from operator import itemgetter
 
 from jobs.core.constraints import Need
-from jobs.core.plan import Placement, Plan, Preempt, Start
+from jobs.core.plan import Placement, Plan, Preempt, Start, WaitCode
 from jobs.core.scheduling.keys import Kind
-from jobs.core.scheduling.line import Lane, ProjectLine
+from jobs.core.scheduling.lane import Heads, Lane
 from jobs.core.scheduling.preemption import cards_without
 from jobs.core.scheduling.promises import PATIENCE, Promise
 from jobs.core.scheduling.state import State
 from jobs.core.snapshot import JobView
 
+_MOST_OVERDUE = 2  # of one project that go first in one cycle
+_MOST_SEARCHES = 64  # searches for victims in one cycle that may be in vain
 Rank = tuple[int, float, float, str]  # band, usage by share, key of the next job, project
 
 
@@ -26,19 +31,22 @@ class Walk:
         self._starts: list[Start] = []
         self._preemptions: list[Preempt] = []
         self._overdue: dict[str, list[JobView]] = {}
-        self._overdue_ids: set[str] = set()
-        self._open: set[Kind] = set()
+        self._hopeful: dict[str, Heads] = {}
+        self._upcoming: dict[str, tuple[Lane, JobView]] = {}
+        self._tried: dict[Lane, None] = {}  # lanes whose head has been tried in vain
+        self._searches = 0
+        self._may_push = bool(state.runs.projects_with_victims)
         self._kept: set[Need] = set()
 
     def run(self) -> Plan:
         """Decide everything that can be decided now."""
         state = self._state
-        state.reservations.clear()
+        state.keep_nothing()
         if state.is_reachable:
             # 1. Those for whom room has been made come first: they were ahead when it was decided.
             self._keep_promises()
             # 2. What did not fit before is tried again where there is room now.
-            self._open = self._reopen()
+            self._reopen()
             # 3. Then everybody, project by project, until nothing more can start or be kept.
             self._begin()
             self._go_through()
@@ -76,102 +84,140 @@ class Walk:
 
     # --- the order -----------------------------------------------------------------------------------
 
-    def _reopen(self) -> set[Kind]:
-        """Kinds of which somebody waits and for which there may be room."""
-        fleet, seen = self._state.fleet, dict[object, bool]()
-        for kind in self._state.line.kinds:
-            if kind.need not in seen:
-                taken = self._state.reservations.taken
-                seen[kind.need] = fleet.find(kind.need, also=taken) is not None
-        return {kind for kind in self._state.line.kinds if seen[kind.need]}
+    def _reopen(self) -> None:
+        """Open the kinds of which somebody waits and for which there may be room."""
+        fleet, taken = self._state.fleet, self._state.reservations.taken
+        room: dict[Need, bool] = {}
+        for kind, group in self._state.line.groups.items():
+            if kind.need not in room:
+                room[kind.need] = fleet.find(kind.need, also=taken) is not None
+            group.is_open = room[kind.need]
 
     def _begin(self) -> None:
         state = self._state
-        for job in state.line.overdue(self._now, state.rules.reservations, self._is_of_use):
+        for job in state.line.overdue(self._now, state.rules.reservations, self._is_of_use()):
             self._overdue.setdefault(job.project, []).append(job)
-            self._overdue_ids.add(job.id)
-        for project in state.line.projects.values():
-            project.begin()
-            project.set_steps(state.steps(project, self._now))
+        for slug, project in state.line.projects.items():
+            state.line.set_steps(slug, state.steps(project, self._now))
+        self._hopeful = {slug: Heads(lanes) for slug, lanes in self._hopes().items()}
 
-    def _is_of_use(self, job: JobView) -> bool:
-        return self._state.quota.obstacle(job, self._now) is None
+    def _is_of_use(self) -> Callable[[JobView], bool]:
+        """Whether a job could start one day; few of each project, so that none can fill the list alone."""
+        found: Counter[str] = Counter()
+
+        def is_of_use(job: JobView) -> bool:
+            obstacle = self._state.quota.obstacle(job, self._now)
+            waits = obstacle is None or obstacle.code is WaitCode.WAIT_QUOTA
+            found[job.project] += waits
+            return waits and found[job.project] <= _MOST_OVERDUE
+
+        return is_of_use
+
+    def _hopes(self) -> dict[str, list[Lane]]:
+        """By project, the lanes for which there may be room, or may be made."""
+        found: dict[str, list[Lane]] = {slug: [] for slug in self._state.line.projects}
+        pushed = self._pushed()
+        for kind, group in self._state.line.groups.items():
+            for lane in group.lanes:
+                if group.is_open or kind.urgency > pushed[lane.project]:
+                    found[lane.project].append(lane)
+        return found
+
+    def _pushed(self) -> dict[str, float]:
+        """By project: for jobs more urgent than this somebody might have to give way."""
+        reclaiming = self._state.guaranteed_projects
+        return {
+            slug: -math.inf if slug in reclaiming else self._state.runs.lowest_urgency(slug)
+            for slug in self._state.line.projects
+        }
 
     def _go_through(self) -> None:
-        ranked = [(self._rank(each), each.slug) for each in self._state.line.projects.values()]
+        ranked = [(self._rank(slug), slug) for slug in self._state.line.projects]
         heap = [(rank, slug) for rank, slug in ranked if rank is not None]
         heapify(heap)
-        while heap and not self._is_over():
+        while heap and not self._is_over:
             _rank, slug = heappop(heap)
-            project = self._state.line.projects[slug]
-            self._serve(project)
-            rank = self._rank(project)
+            self._serve(slug)
+            rank = self._rank(slug)
             if rank is not None:
                 heappush(heap, (rank, slug))
+        for lane in self._tried:
+            self._state.line.projects[lane.project].heads.offer(lane)
 
+    @property
     def _is_over(self) -> bool:
-        state = self._state
-        if state.is_full:
+        """Whether nothing more can start, be kept or be made to give way."""
+        if self._state.is_full:
             return True
-        return not (self._open or self._may_keep or state.runs.projects_with_victims)
+        if self._may_keep or self._may_push:
+            return False
+        return not any(group.is_open for group in self._state.line.groups.values())
 
     @property
     def _may_keep(self) -> bool:
         state = self._state
         return len(state.reservations) < state.rules.reservations + len(state.promises)
 
-    def _rank(self, project: ProjectLine) -> Rank | None:
+    def _rank(self, slug: str) -> Rank | None:
         """Where the project stands now; None where everything of it has been tried."""
-        upcoming = self._next(project)
+        upcoming = self._next(slug)
         if upcoming is None:
             return None
-        lane, key, job = upcoming
-        state = self._state
-        is_first = job.id in self._overdue_ids or state.quota.is_within_guarantee(job, self._now)
-        usage = 0.0 if state.line.has_policy else state.usage_by_share(project.slug, self._now)
-        return (0 if is_first else 1, usage, key, lane.project)
+        self._upcoming[slug] = upcoming
+        state, job = self._state, upcoming[1]
+        is_late = bool(self._overdue.get(slug))
+        is_first = is_late or state.quota.is_within_guarantee(job, self._now)
+        usage = 0.0 if state.line.has_policy else state.usage_by_share(slug, self._now)
+        return (0 if is_first else 1, usage, state.line.key(job), slug)
 
-    def _next(self, project: ProjectLine) -> tuple[Lane, float, JobView] | None:
-        for job in self._overdue.get(project.slug, ())[:1]:
-            return self._state.line.lane_of(job.id), self._state.line.key(job), job
-        while (upcoming := project.peek()) is not None:
-            if not self._is_hopeless(upcoming[0], upcoming[2]):
-                return upcoming
-            project.pass_over(upcoming[0])
-        return None
+    def _next(self, slug: str) -> tuple[Lane, JobView] | None:
+        """The lane of the project that comes next, and the job in it."""
+        for job in self._overdue.get(slug, ())[:1]:
+            return self._state.line.lane_of(job.id), job
+        heads = [self._hopeful[slug].peek(self._is_out)]
+        if self._may_keep:
+            heads.append(self._state.line.projects[slug].heads.peek(self._tried.__contains__))
+        there = [each for each in heads if each is not None]
+        first = min(there, key=itemgetter(0), default=None)
+        return (first[1], first[1].jobs[first[0][2]]) if first else None
 
-    def _is_hopeless(self, lane: Lane, job: JobView) -> bool:
-        """Whether trying would change nothing: no room for its kind, nothing to keep, nobody to displace."""
-        state = self._state
-        if lane.kind in self._open:
-            return False
-        if self._may_keep and lane.kind.need not in self._kept:
-            return False
-        return not state.preemption.may_help(job, lane.kind, self._now)
+    def _is_out(self, lane: Lane) -> bool:
+        """Whether a lane that gave hope has been tried in vain, or has lost its hope since."""
+        return lane in self._tried or not (lane.group.is_open or self._may_push)
 
     # --- one job -------------------------------------------------------------------------------------
 
-    def _serve(self, project: ProjectLine) -> None:
-        upcoming = self._next(project)
-        if upcoming is None:
-            return
-        lane, _key, job = upcoming
-        if self._overdue.get(project.slug):
-            self._overdue[project.slug].pop(0)
-        blocked = self._state.quota.obstacle(job, self._now) is not None
-        if blocked or not self._try(lane, job):
-            project.pass_over(lane)
+    def _serve(self, slug: str) -> None:
+        lane, job = self._upcoming[slug]
+        if self._overdue.get(slug):
+            self._overdue[slug].pop(0)
+        if self._may_start(job) and self._try(lane, job):
+            self._hopeful[slug].offer(lane)
+        else:
+            self._tried[lane] = None
+
+    def _may_start(self, job: JobView) -> bool:
+        """Whether quotas allow it. One that has waited long enough for quota keeps those behind it from taking it."""
+        state = self._state
+        if state.kept_quota(job) is not None:
+            return False
+        obstacle = state.quota.obstacle(job, self._now)
+        if obstacle is None:
+            return True
+        has_waited = self._now >= job.queued_at + state.rules.drain_after
+        if obstacle.code is WaitCode.WAIT_QUOTA and has_waited:
+            state.keep_quota(job, whole_project="user" not in obstacle.numbers)
+        return False
 
     def _try(self, lane: Lane, job: JobView) -> bool:
         """Start the job, or make room for it; False where its lane has to wait."""
         kind = lane.kind
-        if kind in self._open:
+        if lane.group.is_open:
             placements = self._find(kind)
             if placements is not None:
-                self._state.line.remove(job.id)
                 self._start(job, kind, placements)
                 return True
-            self._open.discard(kind)
+            lane.group.is_open = False
         return self._make_room(job, kind) or self._keep(job, kind)
 
     def _find(self, kind: Kind) -> tuple[Placement, ...] | None:
@@ -185,15 +231,15 @@ class Walk:
     def _start(self, job: JobView, kind: Kind, placements: tuple[Placement, ...]) -> None:
         self._state.start(job, kind, placements, self._now)
         self._starts.append(Start(job=job.id, placements=placements))
-        if not self._state.line.kinds.get(kind):
-            self._open.discard(kind)
 
     def _make_room(self, job: JobView, kind: Kind) -> bool:
         state = self._state
-        if not state.preemption.may_help(job, kind, self._now):
+        if not self._may_push or not state.preemption.may_help(job, kind, self._now):
             return False
         found = state.preemption.victims(job, kind, self._now, state.reservations.taken)
         if found is None:
+            self._searches += 1
+            self._may_push = self._searches < _MOST_SEARCHES
             return False
         for run in found.runs:
             lost = state.preemption.cost(run, self._now)
@@ -212,5 +258,5 @@ class Walk:
         """Have cards kept for the job; its lane waits all the same."""
         if self._may_keep and kind.need not in self._kept:
             self._kept.add(kind.need)
-            self._state.reservations.keep_for(job, kind, self._now)
+            self._state.keep(job, kind, self._now)
         return False

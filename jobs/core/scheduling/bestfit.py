@@ -33,10 +33,13 @@ class BestFit:
         return choice.cards(box for _, box in best) if best else None
 
     def machines(self, need: Need) -> list[Machine]:
-        """For a need without cards: the machines on which the fewest processors are left."""
+        """For a need without cards: the machines with the least room on their cards, then the fewest processors.
+
+        What it takes is missing for jobs with cards, so it goes where little is left for them anyway.
+        """
         hosts = (each for each in self._stock.machines.values() if each.hosts(need))
         return heapq.nsmallest(
-            need.nodes, hosts, key=lambda each: (each.cpus, each.host_memory, each.name)
+            need.nodes, hosts, key=lambda each: (each.room, each.cpus, each.host_memory, each.name)
         )
 
     def _one(self, need: Need, also: Collection[str]) -> CardState | None:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -25,7 +26,7 @@ EMPTY = 101
 The greater the number, the more sorts of jobs may come: one comparison answers sharing, cap and SM demand together.
 """
 
-UNLIMITED = 1 << 62
+UNLIMITED = math.inf  # however much is taken of it
 
 
 def standing_for(need: Need) -> int:
@@ -122,13 +123,25 @@ class CardState:
         if is_full or self.measured is None or seen.drained or self.exclusive:
             self.standing = CLOSED
 
+    def after(self, need: Need) -> tuple[int, int]:
+        """What `room` and `standing` would be with one more job on it."""
+        seen = self.seen
+        ceiling = int(seen.threshold * self.total)
+        left = ceiling - seen.foreign - seen.safety - self.booked - need.memory
+        room = max(0, min(left, (self.measured or 0) - need.memory))
+        is_full = seen.max_holders is not None and self.holders + 1 >= seen.max_holders
+        if is_full or need.exclusive:
+            return room, CLOSED
+        return room, _steps_left(seen.max_busy, self.busy + need.sm_share)
+
     def _standing(self) -> int:
-        if not self.holders:
-            return VACANT
-        most = self.seen.max_busy
-        if most is None:
-            return SHARE_STEPS
-        return max(0, min(SHARE_STEPS, int((most - self.busy + BUSY_SLACK) * SHARE_STEPS)))
+        return _steps_left(self.seen.max_busy, self.busy) if self.holders else VACANT
+
+
+def _steps_left(most: float | None, busy: float) -> int:
+    if most is None:
+        return SHARE_STEPS
+    return max(0, min(SHARE_STEPS, int((most - busy + BUSY_SLACK) * SHARE_STEPS)))
 
 
 class Box:
@@ -164,14 +177,24 @@ class Machine:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.cpus = UNLIMITED
-        self.host_memory = UNLIMITED
+        self.cpus: float = UNLIMITED
+        self.host_memory: float = UNLIMITED
         self.boxes: dict[str, Box] = {}
 
     def see(self, view: NodeView) -> None:
         """Take over what the view says is left."""
         self.cpus = view.cpus
         self.host_memory = view.host_memory
+
+    @property
+    def room(self) -> int:
+        """Bytes that may still be booked on its cards."""
+        return sum(
+            card.room
+            for box in self.boxes.values()
+            for card in box.cards
+            if card.standing != CLOSED
+        )
 
     def hosts(self, need: Need) -> bool:
         """Whether it has the processors and the main memory; who asks for none gets none anywhere."""

@@ -6,18 +6,20 @@ cards as for ten: see pools.py (one card) and gangs.py (several).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
-from jobs.core.constraints import LASTING_RULES, Need
+from jobs.core.constraints import LASTING_RULES, Need, is_of_type
 from jobs.core.plan import Placement
 from jobs.core.scheduling.bestfit import best_boxes
 from jobs.core.scheduling.cards import Box, CardState
 from jobs.core.scheduling.choice import Choice, Ranked
+from jobs.core.scheduling.fragmentation import Fragmentation
 from jobs.core.scheduling.stock import Stock
 from jobs.core.scheduling.strategies import Pick, named
 from jobs.core.snapshot import DeviceView, NodeView
 
 Placements = tuple[Placement, ...]
+_RULES_BUT_TYPE = [rule for rule in LASTING_RULES if rule.holds is not is_of_type]
 
 
 class Fleet:
@@ -59,6 +61,39 @@ class Fleet:
         """
         return self._stock.cards[uuid].view()
 
+    def get(self, uuid: str) -> DeviceView | None:
+        """One card as it is now; None where there is no such card."""
+        card = self._stock.cards.get(uuid)
+        return card.view() if card else None
+
+    def seen(self, uuid: str) -> DeviceView | None:
+        """One card as it was put: quicker than `get`, but without what has been counted since."""
+        card = self._stock.cards.get(uuid)
+        return card.seen if card else None
+
+    def __len__(self) -> int:
+        return len(self._stock.cards)
+
+    @property
+    def most_nodes(self) -> int | None:
+        """The most machines that one job may span."""
+        return self._most_nodes
+
+    @property
+    def shape(self) -> int:
+        """A number that changes when cards come or go; readings and bookings leave it alone."""
+        return self._stock.shape
+
+    @property
+    def weight(self) -> float:
+        """The weights of all cards together."""
+        return self._stock.weight
+
+    @property
+    def largest(self) -> int:
+        """Bytes of the largest card."""
+        return self._stock.largest
+
     def put(self, card: DeviceView) -> None:
         """Take over a card as this view shows it, whatever was counted on it."""
         self._stock.put(card)
@@ -70,6 +105,11 @@ class Fleet:
     def put_node(self, node: NodeView) -> None:
         """Take over what a machine has left beside its cards."""
         self._stock.put_node(node)
+
+    def expect(self, shapes: Mapping[Need, float]) -> None:
+        """Tell what jobs are to come, and how often relative to each other; only `fragmentation` asks."""
+        if isinstance(self._strategy, Fragmentation):
+            self._strategy.expect(shapes)
 
     def find(self, need: Need, *, also: Collection[str] = ()) -> Placements | None:
         """The best place for a job with this need now, all of it or None; nothing is counted.
@@ -140,6 +180,21 @@ class Fleet:
             if all(rule.holds(need, view) for rule in LASTING_RULES):
                 yield view
 
+    def is_suitable(self, need: Need, card: DeviceView) -> bool:
+        """Whether `suitable` would name this card."""
+        is_of_type = self._stock.matches(need.gpu_type, card.name, card.total)
+        return is_of_type and all(rule.holds(need, card) for rule in _RULES_BUT_TYPE)
+
+    def may_span(self, need: Need) -> bool:
+        """Whether a job may use as many machines as this need asks for."""
+        return self._most_nodes is None or need.nodes <= self._most_nodes
+
+    def kinds(self, need: Need) -> Sequence[DeviceView]:
+        """Cards that stand for all, where only models and sizes matter; all cards for a gang."""
+        if need.gpus * need.nodes > 1:
+            return self.cards
+        return self._stock.kinds()
+
     def _spans_too_many(self, need: Need) -> bool:
         return self._most_nodes is not None and need.nodes > self._most_nodes
 
@@ -180,7 +235,7 @@ class Fleet:
         if need.host_cpus or need.host_memory:
             for machine in machines:
                 machine.add(need, times)
-                self._stock.changed.add(machine)
+                self._stock.tell(machine)
         return found
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 
 from jobs.core.constraints import Need
 from jobs.core.gputypes import matches_gpu_type
@@ -55,7 +55,9 @@ class Stock:
         self.cards: dict[str, CardState] = {}
         self.machines: dict[str, Machine] = {}
         self.models: dict[str, Model] = {}
-        self.changed: set[Machine] = set()  # since a strategy last looked; strategies empty it
+        self.shape = 0  # rises when cards come or go
+        self.weight = 0.0  # of all cards together
+        self.listeners: list[Callable[[Machine], None]] = []  # told of every change on a machine
         self._types: dict[tuple[str, int], CardType] = {}
         self._aside: set[str] = set()
         self._moved_aside: set[str] = set()  # for which the indexes know it already
@@ -72,6 +74,7 @@ class Stock:
             self._add(view)
         else:
             before = card.room, card.standing
+            self.weight += view.weight - card.seen.weight
             card.see(view)
             self.relist(card, before)
 
@@ -80,17 +83,33 @@ class Stock:
         card = self.cards.pop(uuid, None)
         if card is None:
             return
+        self.shape += 1
+        self.weight -= card.seen.weight
         self._moved_aside.discard(uuid)
         if card.pool:
             card.pool.remove(card, card.standing)
         card.box.drop(card)
-        self._touch(card.box)
+        self._recast(card.box)
+
+    @property
+    def largest(self) -> int:
+        """Bytes of the largest type of card."""
+        return max((total for _name, total in self._types), default=0)
+
+    def kinds(self) -> list[DeviceView]:
+        """One card of each model, size and safety margin."""
+        return list(
+            {
+                (card.seen.name, card.total, card.seen.safety): card.seen
+                for card in self.cards.values()
+            }.values()
+        )
 
     def put_node(self, view: NodeView) -> None:
         """Take over what a machine has left beside its cards."""
         machine = self.machine(view.name)
         machine.see(view)
-        self.changed.add(machine)
+        self.tell(machine)
 
     def machine(self, name: str) -> Machine:
         """The machine of this name, known or new."""
@@ -98,13 +117,17 @@ class Stock:
             self.machines[name] = Machine(name)
         return self.machines[name]
 
+    def tell(self, machine: Machine) -> None:
+        """Let the strategies know that something has changed on this machine."""
+        for listener in self.listeners:
+            listener(machine)
+
     def relist(self, card: CardState, before: tuple[int, int]) -> None:
         """Bring the indexes up to date after a change of the card; `before`: its room and standing until then."""
-        self.changed.add(card.box.machine)
         if before == (card.room, card.standing):
             return
         self._list(card, before[1])
-        self.models[card.box.name].touch(card.box)
+        self._touch(card.box)
 
     def set_aside(self, uuids: Iterable[str]) -> None:
         """Keep these cards from all searches that do not name them."""
@@ -123,7 +146,7 @@ class Stock:
             if card:
                 card.aside = not card.aside
                 self._list(card, card.standing)
-                self.models[card.box.name].touch(card.box)
+                self._touch(card.box)
         self._moved_aside = self._aside & self.cards.keys()
 
     def sizes(self, gpu_type: str | None) -> list[list[CardType]]:
@@ -161,6 +184,8 @@ class Stock:
             box = model.boxes[view.node] = machine.boxes[view.name] = Box(view.name, machine)
         card = CardState(view, box)
         self.cards[view.uuid] = card
+        self.shape += 1
+        self.weight += view.weight
         box.put(card)
         if (view.name, view.total) not in self._types:
             self._types[view.name, view.total] = CardType(view.name, view.total)
@@ -168,7 +193,7 @@ class Stock:
         if view.total not in model.totals:
             model.totals = sorted([*model.totals, view.total])
         self._list(card, card.standing)
-        self._touch(box)
+        self._recast(box)
 
     def _list(self, card: CardState, standing: int) -> None:
         if card.pool:
@@ -177,13 +202,17 @@ class Stock:
         (kind.aside if card.aside else kind.open).add(card)
 
     def _touch(self, box: Box) -> None:
+        self.models[box.name].touch(box)
+        self.tell(box.machine)
+
+    def _recast(self, box: Box) -> None:
+        """After a card has come to the box or gone from it."""
         model = self.models[box.name]
         if box.cards and box.total is None:
             model.mixed.add(box)
         else:
             model.mixed.discard(box)
-        model.touch(box)
-        self.changed.add(box.machine)
+        self._touch(box)
 
 
 def _is_same_card(one: DeviceView, other: DeviceView) -> bool:

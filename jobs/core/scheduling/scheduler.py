@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from jobs.core.constraints import Need
-from jobs.core.plan import Plan, Wait
+from jobs.core.plan import Plan, Reservation, Wait
 from jobs.core.scheduling.preemption import cards_without
 from jobs.core.scheduling.rules import Rules
 from jobs.core.scheduling.sequence import sequence
+from jobs.core.scheduling.standing import Standing, standing_of
 from jobs.core.scheduling.state import State
 from jobs.core.scheduling.waits import Waits
 from jobs.core.scheduling.walk import Walk
@@ -158,6 +159,32 @@ class Scheduler:
     def order(self, most: int | None = None) -> list[str]:
         """The queued jobs as they will be tried, at most so many: first those that could start, then the others."""
         return sequence(self._state, self._waits, self._now, most)
+
+    def standing(self, job_id: str) -> Standing | None:
+        """The steps by which a queued job is ordered; None where it does not queue."""
+        job = self._state.waiting(job_id)
+        return standing_of(self._state, job, self._now) if job else None
+
+    def run(self, job_id: str) -> RunView:
+        """A job that holds cards.
+
+        Raises:
+            KeyError: it holds none.
+        """
+        found = self._state.runs.get(job_id)
+        if found is None:
+            raise KeyError(f"{job_id} does not run.")
+        return found
+
+    @property
+    def cards(self) -> tuple[DeviceView, ...]:
+        """All cards, with what has been counted on them."""
+        return self._state.fleet.cards
+
+    @property
+    def reservations(self) -> tuple[Reservation, ...]:
+        """The cards that are kept, as of the last decision."""
+        return self._state.reservations.listed()
 
     def eligible(self) -> list[JobView]:
         """The jobs that a policy may order: none is kept back by a quota, a back-off or its size."""

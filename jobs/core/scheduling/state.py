@@ -84,12 +84,15 @@ class State:
 
     def entitled(self, slug: str) -> float:
         """What the project would have used by now, had it always had its share of the whole fleet."""
-        active = set(self.line.projects) | {
-            name for name, people in self.runs.people.items() if people
-        }
-        whole = sum(self.weights.get(name, 1.0) for name in active) or 1.0
+        whole = sum(self.weights.get(name, 1.0) for name in self.active_projects) or 1.0
         share = self.weights.get(slug, 1.0) / whole
         return self.usage.full_use(self.fleet.weight * share)
+
+    @property
+    def active_projects(self) -> set[str]:
+        """Projects in which somebody waits or runs."""
+        waiting = {slug for slug, line in self.line.projects.items() if line.people}
+        return waiting | {slug for slug, people in self.runs.people.items() if people}
 
     def entry_charge(self, job: JobView) -> float:
         """Roughly by how much a start of this job raises its project's usage by share."""

@@ -1,0 +1,116 @@
+"""When waiting jobs are expected to start: the plan run forward on what is known of how long jobs run.
+
+What nobody can tell is left open: a job of unknown length never ends in a forecast, and what waits behind it gets no
+time. The range comes from running the plan forward again with all remaining times shorter and longer.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from heapq import heappop, heappush
+
+from jobs.core.plan import Plan
+from jobs.core.scheduling.scheduler import Scheduler
+from jobs.core.snapshot import JobView, Snapshot
+
+EARLY, LATE = 0.7, 1.5  # by which remaining times are shortened and stretched for the range
+_MOST_EVENTS = 2_000
+_FURTHEST = 30 * 24 * 3600.0  # seconds; what lies beyond is not worth a number
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Expected:
+    """When a job is expected to start (epoch seconds): likely, and the two ends of the range."""
+
+    at: float
+    earliest: float
+    latest: float
+
+
+def forecast(snapshot: Snapshot, wanted: Collection[str]) -> dict[str, Expected]:
+    """The expected starts of the `wanted` queued jobs; those of which nobody can tell are left out.
+
+    Every queued job of the snapshot takes part, so a caller with a long queue passes its head only.
+    """
+    likely = _Play(snapshot, 1.0).starts_of(wanted)
+    if not likely:
+        return {}
+    early = _Play(snapshot, EARLY).starts_of(likely)
+    late = _Play(snapshot, LATE).starts_of(likely)
+    return {
+        job_id: Expected(
+            at=at,
+            earliest=min(at, early.get(job_id, at)),
+            latest=max(at, late.get(job_id, at)),
+        )
+        for job_id, at in likely.items()
+    }
+
+
+class _Play:
+    """The future of a snapshot, with all remaining times multiplied by one factor."""
+
+    def __init__(self, snapshot: Snapshot, factor: float) -> None:
+        self._now = snapshot.now
+        self._until = snapshot.now + _FURTHEST
+        self._factor = factor
+        self._scheduler = Scheduler.of(snapshot)
+        self._ends: dict[str, float] = {}
+        self._events: list[tuple[float, str]] = []
+        self._starts: dict[str, float] = {}
+        self._gone: dict[str, JobView] = {}  # preempted jobs, as they queue again
+        for run in snapshot.running:
+            left = (
+                run.job.suspend_seconds
+                if run.leaving
+                else (run.expected_end - snapshot.now) * factor
+            )
+            self._end_at(run.job.id, self._now + max(0.0, left))
+            if run.leaving:
+                self._gone[run.job.id] = run.job
+
+    def starts_of(self, wanted: Collection[str]) -> Mapping[str, float]:
+        """When each of these jobs starts; those that do not start within sight are missing."""
+        missing = set(wanted)
+        for _ in range(_MOST_EVENTS):
+            self._follow(self._scheduler.decide(self._now))
+            missing.difference_update(self._starts)
+            upcoming = min(
+                self._events[0][0] if self._events else math.inf, self._scheduler.next_change()
+            )
+            if not missing or upcoming > self._until:
+                break
+            self._now = max(self._now, upcoming)
+            self._let_end()
+        return {job_id: at for job_id, at in self._starts.items() if job_id in wanted}
+
+    def _follow(self, plan: Plan) -> None:
+        for start in plan.starts:
+            self._starts.setdefault(start.job, self._now)
+            run = self._scheduler.run(start.job)
+            self._end_at(start.job, self._now + run.job.run_time * self._factor)
+        for preempt in plan.preemptions:
+            job = self._scheduler.run(preempt.job).job
+            self._gone[job.id] = job
+            self._end_at(job.id, self._now + job.suspend_seconds)
+
+    def _end_at(self, job_id: str, at: float) -> None:
+        self._ends[job_id] = at
+        if not math.isinf(at):
+            heappush(self._events, (at, job_id))
+
+    def _let_end(self) -> None:
+        while self._events and self._events[0][0] <= self._now:
+            at, job_id = heappop(self._events)
+            if self._ends.get(job_id) != at:
+                continue
+            del self._ends[job_id]
+            run = self._scheduler.end(job_id, self._now)
+            job = self._gone.pop(job_id, None)
+            if job is not None:
+                had = self._now - run.started_at
+                self._scheduler.queue(
+                    replace(job, waiting_since=self._now, expected_run=max(0.0, job.run_time - had))
+                )

@@ -146,16 +146,14 @@ def preempt(
     """
     data = {"beneficiary": beneficiary, "rule": rule, "lost": lost}
     cause = _Cause(kind="preempt", attempt=attempt, reason=Reason.PREEMPTED, data=data)
-    told = {"stop_for": Outcome.PREEMPTED, "preempted_for": beneficiary}
-    try:
-        with transaction.atomic():
-            latest = Attempt.objects.open().filter(pk=attempt.pk, number=job.epoch)
-            if not latest.update(**told):
-                return False
-            if not _move(job, JobState.SUSPENDING, cause, expected=JobState.RUNNING):
-                raise _Stale
-    except _Stale:
+    if attempt.number != job.epoch:
         return False
+    with transaction.atomic():
+        if not _move(job, JobState.SUSPENDING, cause, expected=JobState.RUNNING):
+            return False
+        Attempt.objects.open().filter(pk=attempt.pk).update(
+            stop_for=Outcome.PREEMPTED, preempted_for=beneficiary
+        )
     attempt.stop_for, attempt.preempted_for = Outcome.PREEMPTED, beneficiary
     return True
 
@@ -178,7 +176,8 @@ def finish(attempt: Attempt, ending: Ending) -> bool:
     now = timezone.now()
     try:
         with transaction.atomic():
-            job = Job.objects.get(pk=attempt.job_id)
+            # Locked first, as every other move does, so that nobody waits for each other.
+            job = Job.objects.select_for_update().get(pk=attempt.job_id)
             ending = as_wished(ending, JobState(job.state))
             if not _close(attempt, ending, now):
                 return False

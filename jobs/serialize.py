@@ -19,6 +19,7 @@ from jobs.core.placement import Verdict
 from jobs.core.plan import Wait
 from jobs.core.states import JobState, Priority
 from jobs.models import Allocation, Attempt, Job, JobEvent
+from jobs.preemptions import Preemption
 from jobs.queue import Why
 
 
@@ -70,8 +71,11 @@ def verdict_json(verdict: Verdict) -> dict[str, Any]:
     }
 
 
-def event_json(event: JobEvent) -> dict[str, Any]:
-    """One thing that happened to a job; its event's attempt and actor must have been fetched."""
+def event_json(event: JobEvent, preemption: Preemption | None = None) -> dict[str, Any]:
+    """One thing that happened to a job; its event's attempt and actor must have been fetched.
+
+    `preemption` is what the caller may know of it, where the event is one.
+    """
     return {
         "id": event.pk,
         "at": instant(event.at),
@@ -81,7 +85,8 @@ def event_json(event: JobEvent) -> dict[str, Any]:
         "attempt": event.attempt.number if event.attempt else None,
         "actor": event.actor.username if event.actor else None,
         "reason": event.reason or None,
-        "detail": event.detail or None,
+        "detail": event.detail or (preemption.sentence if preemption else None),
+        "preemption": _preemption_json(preemption) if preemption else None,
     }
 
 
@@ -97,6 +102,7 @@ def attempt_json(attempt: Attempt) -> dict[str, Any]:
         "detail": attempt.detail or None,
         "exit_code": attempt.exit_code,
         "exit_signal": attempt.exit_signal,
+        "lost_gpu_seconds": attempt.lost_seconds,
     }
 
 
@@ -105,6 +111,15 @@ def instant(moment: datetime | None) -> str | None:
     if moment is None:
         return None
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _preemption_json(preemption: Preemption) -> dict[str, Any]:
+    return {
+        "beneficiary": preemption.beneficiary,
+        "rule": preemption.rule,
+        "lost_gpu_seconds": preemption.lost,
+        "expected": preemption.expected,
+    }
 
 
 def _job(job: Job, bookings: list[Allocation], base_url: str) -> dict[str, Any]:

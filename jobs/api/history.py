@@ -12,9 +12,9 @@ from django.utils.translation import gettext as _
 from ninja import Query, Router, Schema
 
 from gpus.models import HolderReading
-from jobs import queue, rundir, tokens
+from jobs import preemptions, queue, rundir, tokens
 from jobs.api.answers import LARGEST_PAGE, answer
-from jobs.api.auth import Allowed
+from jobs.api.auth import Allowed, grant
 from jobs.api.finding import find_job
 from jobs.api.problems import Invalid, NotFound
 from jobs.api.schemas import EventsOut, ReadingsOut, WhyDetailOut
@@ -87,7 +87,9 @@ def job_events(
     found = list(events.filter(pk__gt=cursor or 0)[: limit + 1])
     rows = found[:limit]
     more = str(rows[-1].pk) if len(found) > limit else None
-    return answer(request, {"items": list(map(event_json, rows)), "next_cursor": more})
+    known = preemptions.told(rows, grant(request).jobs())
+    items = [event_json(event, known.get(event.pk)) for event in rows]
+    return answer(request, {"items": items, "next_cursor": more})
 
 
 @router.get("/jobs/{job_id}/readings", response=ReadingsOut, auth=Allowed(tokens.READ))

@@ -165,6 +165,15 @@ class JobsOut(Schema):
     next_cursor: str | None
 
 
+class PreemptionOut(Schema):
+    """For which job another one gave its cards back."""
+
+    beneficiary: str | None = Field(description="the other job; null: not yours to see, or removed")
+    rule: str = Field(description="why it may take the place: reclaim, priority or service")
+    lost_gpu_seconds: float = Field(description="work that is done again, over all cards together")
+    expected: bool = Field(description="true while the job's processes still live")
+
+
 class EventOut(Schema):
     """One thing that happened to a job."""
 
@@ -177,6 +186,7 @@ class EventOut(Schema):
     actor: str | None = Field(description="null: the scheduler itself")
     reason: str | None
     detail: str | None
+    preemption: PreemptionOut | None
 
 
 class EventsOut(Schema):

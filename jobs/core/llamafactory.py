@@ -42,7 +42,7 @@ def can_resume(config: Mapping[str, Any]) -> bool:
     """Whether a later run goes on from a checkpoint of an earlier one.
 
     Not so for reward models and PPO: with `full` and `freeze` LLaMA-Factory itself begins anew, PPO raises an error
-    when it is given a checkpoint, and the value head of a LoRA reward model keeps transformers from loading one.
+    when it is given a checkpoint, and a LoRA reward model needs it named in `adapter_name_or_path` as well.
     """
     return config.get("stage", "sft") not in {"rm", "ppo"}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from django.contrib import messages
@@ -12,9 +12,10 @@ from django.shortcuts import redirect, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
-from jobs import actions, queue
+from jobs import actions, preemptions, queue
 from jobs.core.states import JobState
-from jobs.models import Allocation, Job, User
+from jobs.models import Allocation, Job, JobEvent, User
+from jobs.preemptions import Preemption
 from jobs.refusals import Refused
 from jobs.views import story
 from jobs.views.deeds import deeds_for, held_words
@@ -84,6 +85,7 @@ def _do(request: HttpRequest, job_id: str, deed: Callable[[Job, User], Job]) -> 
 def _live(job: Job, viewer: User) -> dict[str, Any]:
     attempts = list(job.attempts.select_related("node").prefetch_related(_bookings()))
     events = list(job.events.select_related("actor", "attempt"))
+    told = preemptions.told(events, Job.objects.visible_to(viewer))
     failed = _failed_attempt(job, attempts)
     return {
         "job": job,
@@ -92,11 +94,22 @@ def _live(job: Job, viewer: User) -> dict[str, Any]:
         "held": held_words(job) if any(each.ended_at is None for each in attempts) else "",
         "position": queue.position(job),
         "why": queue.why_waiting(job, with_verdicts=True),
-        "steps": story.steps(events),
+        "steps": story.steps(events, told),
+        "preempted": _preempted(job, events, told),
         "runs": story.runs(attempts),
         "failure": failed,
         "failure_text": "\n".join(last_lines(job, failed.number)) if failed else "",
     }
+
+
+def _preempted(
+    job: Job, events: list[JobEvent], told: Mapping[int, Preemption]
+) -> Preemption | None:
+    """The preemption that explains where the job is now: it makes room, or waits because it did."""
+    if job.state not in {JobState.SUSPENDING, JobState.QUEUED}:
+        return None
+    moves = [event for event in events if event.old_state != event.new_state]
+    return told.get(moves[-1].pk) if moves else None
 
 
 def _failed_attempt(job: Job, attempts: list[Any]) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -12,6 +12,7 @@ from django.utils.translation import gettext_lazy
 
 from jobs.core.states import TERMINAL
 from jobs.models import Attempt, JobEvent
+from jobs.preemptions import Preemption
 from jobs.views.words import STATES, Look, reason_words
 
 _KINDS: dict[str, str | Promise] = {
@@ -25,6 +26,8 @@ _KINDS: dict[str, str | Promise] = {
     "cancel": gettext_lazy("told to end"),
     "retry": gettext_lazy("back to the queue"),
     "suspend": gettext_lazy("suspended"),
+    "preempt": gettext_lazy("making room"),
+    "requeue": gettext_lazy("back to the queue, at its old place"),
     "priority": gettext_lazy("priority changed"),
     "stuck": gettext_lazy("processes cannot be ended"),
 }
@@ -62,16 +65,17 @@ class Run:
     seconds: float | None
 
 
-def steps(events: Sequence[JobEvent]) -> list[Step]:
-    """The time line, oldest first."""
+def steps(events: Sequence[JobEvent], preemptions: Mapping[int, Preemption]) -> list[Step]:
+    """The time line, oldest first; `preemptions`: what the viewer may know of them, by event row."""
     told: list[Step] = []
     for event in events:
+        note = _note(event, preemptions.get(event.pk))
         if told and event.old_state == event.new_state:
-            told[-1].notes.append(f"{_kind(event)}: {_note(event)}".rstrip(": "))
+            told[-1].notes.append(f"{_kind(event)}: {note}".rstrip(": "))
             continue
         if told:
             told[-1].until = event.at
-        told.append(_step(event))
+        told.append(_step(event, note))
     return told
 
 
@@ -80,10 +84,9 @@ def runs(attempts: Iterable[Attempt]) -> list[Run]:
     return [_run(attempt) for attempt in sorted(attempts, key=lambda each: -each.number)]
 
 
-def _step(event: JobEvent) -> Step:
+def _step(event: JobEvent, note: str) -> Step:
     ended = event.new_state in TERMINAL
     words = str(STATES[event.new_state].word) if ended else _kind(event)
-    note = _note(event)
     return Step(
         look=STATES[event.new_state],
         words=words,
@@ -98,13 +101,14 @@ def _kind(event: JobEvent) -> str:
     return str(_KINDS.get(event.kind, STATES[event.new_state].word))
 
 
-def _note(event: JobEvent) -> str:
+def _note(event: JobEvent, preemption: Preemption | None) -> str:
+    why = preemption.sentence if preemption else ""
     parts = [
         _("by %(name)s") % {"name": event.actor.username} if event.actor else "",
         _("attempt %(number)s") % {"number": event.attempt.number}
         if event.attempt and event.kind == "start"
         else "",
-        event.detail or (reason_words(event.reason) if event.reason else ""),
+        why or event.detail or (reason_words(event.reason) if event.reason else ""),
     ]
     return " · ".join(part for part in parts if part)
 

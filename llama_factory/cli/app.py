@@ -27,6 +27,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "list": reading.list_jobs,
     "show": reading.show,
     "why": reading.why,
+    "events": reading.events,
     "logs": reading.logs,
     "pause": control.pause,
     "resume": control.resume,

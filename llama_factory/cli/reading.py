@@ -1,13 +1,14 @@
-"""`list`, `show`, `why`, `logs`: what one may know about jobs."""
+"""`list`, `show`, `why`, `events`, `logs`: what one may know about jobs."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from jobs.core.states import JobState
 from llama_factory.cli import words
 from llama_factory.cli.connection import (
     JobArgument,
@@ -57,10 +58,11 @@ def show(
     """Show one job: its state, needs, cards and end."""
     with connected(url, project) as coop:
         found = coop.show(job)
+        preempted = [] if json else _preemptions(coop, job, found.raw)
     if json:
         show_json(found.raw)
         return
-    for name, value in _facts(found.raw):
+    for name, value in _facts(found.raw, preempted):
         typer.echo(f"{name:<12} {value}")
 
 
@@ -78,6 +80,22 @@ def why(
         return
     for line in why_lines(told):
         typer.echo(line)
+
+
+def events(
+    job: JobArgument,
+    project: ProjectOption = None,
+    url: UrlOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Tell what happened to a job, oldest first."""
+    with connected(url, project) as coop:
+        told = coop.events(job)
+    if json:
+        show_json({"items": told, "next_cursor": None})
+        return
+    for event in told:
+        typer.echo(event_line(event))
 
 
 def logs(
@@ -115,6 +133,20 @@ def why_lines(told: Mapping[str, Any]) -> list[str]:
     return [line for line in lines if line]
 
 
+def event_line(event: Mapping[str, Any]) -> str:
+    """One thing that happened: when, what, by whom, where it led, and why."""
+    moved = event["new_state"] != event["old_state"]
+    parts = [
+        f"by {event['actor']}" if event["actor"] else "",
+        f"attempt {event['attempt']}" if event["attempt"] else "",
+        event["detail"] or event["reason"] or "",
+    ]
+    state = event["new_state"] if moved else ""
+    return (
+        f"{event['at']}  {event['kind']:<9} {state:<10} {', '.join(filter(None, parts))}".rstrip()
+    )
+
+
 def _verdict(card: Mapping[str, Any]) -> str:
     free = words.card_size(card["free_bytes"])
     name = card["name"].removeprefix("NVIDIA ")
@@ -134,7 +166,21 @@ def _place(job: Job) -> tuple[bool, bool, int, str]:
     return job.ended, waits, job.position or sys.maxsize, at
 
 
-def _facts(job: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _preemptions(coop: Coop, name: str, job: Mapping[str, Any]) -> list[str]:
+    """What is to be said of the times when the job gave way; asked for only where that can have been."""
+    waits = job["state"] in {JobState.QUEUED, JobState.SUSPENDING}
+    if not job["attempts"] or (job["attempts"] == 1 and not waits):
+        return []
+    told = [event for event in coop.events(name) if event.get("preemption")]
+    under_way = job["state"] == JobState.SUSPENDING
+    return [
+        event["detail"]
+        for event in told
+        if not event["preemption"]["expected"] or (under_way and event is told[-1])
+    ]
+
+
+def _facts(job: Mapping[str, Any], preempted: Sequence[str] = ()) -> list[tuple[str, str]]:
     """The lines of `show`, without those that have nothing to say."""
     now = words.now()
     facts = [
@@ -151,6 +197,7 @@ def _facts(job: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("started", job.get("started_at")),
         ("finished", job.get("finished_at")),
         ("attempts", job.get("attempts")),
+        *(("gave way", sentence) for sentence in preempted),
         ("outcome", _ending(job)),
         ("page", job.get("url")),
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from jobs.core.llamafactory import (
+    can_resume,
     check_config,
     dataset_names,
     needs_torchrun,
@@ -113,6 +114,14 @@ def test_a_run_with_a_checkpoint_goes_on_from_its_own():
     assert without["resume_from_checkpoint"] == "/old/checkpoint-5"
     own = prepare_config(config, output_dir="/o", first_run=False, has_checkpoint=True)
     assert "resume_from_checkpoint" not in own
+
+
+@pytest.mark.parametrize(
+    ("stage", "resumes"),
+    [("pt", True), ("sft", True), ("dpo", True), ("kto", True), ("rm", False), ("ppo", False)],
+)
+def test_reward_models_and_ppo_begin_anew(stage, resumes):
+    assert can_resume(CONFIG | {"stage": stage}) is resumes
 
 
 def test_the_command_is_a_list_of_arguments():

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import random
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 
 import pytest
+from django.db import connection
 from django.db.models import Sum
 from django.utils import timezone
 
@@ -310,6 +313,47 @@ def test_service_counts_the_measured_peak_and_the_learned_demand(device, victim)
     attempt_of(victim).allocations.update(peak=whole // 2, sm_share=0.9)
     lifecycle.finish(attempt_of(victim), DONE)
     assert Job.objects.get(pk=victim.pk).service == pytest.approx(900, rel=0.02)
+
+
+# --- two at once --------------------------------------------------------------------------------------
+
+
+@pytest.mark.postgres
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("ending", [GAVE_WAY, DONE], ids=["gave way", "had ended"])
+def test_a_person_and_the_dispatcher_do_not_wait_for_each_other(ending):
+    """One locks the job before the attempt, so must the other; and whoever is first, no cancel is forgotten."""
+    device = a_device(total=1000 * GIB)
+    person, urgent = a_user(), a_job("urgent")
+    for number in range(40):
+        victim = a_victim(device, f"victim-{number}")
+        preempt(victim, urgent)
+        together(
+            lambda job=victim: lifecycle.finish(attempt_of(job), ending),
+            lambda job=victim: actions.cancel(job, person),
+        )
+        attempt = attempt_of(victim)
+        lifecycle.finish(attempt, ending)  # the reconciler comes again where it was too early
+        ends = {JobState.CANCELLED} if ending is GAVE_WAY else {JobState.SUCCEEDED}
+        assert state(victim) in ends
+
+
+def together(*deeds: Callable[[], object]) -> None:
+    """Do these at the same moment, each on a connection of its own; what one of them raises is raised."""
+    gate = threading.Barrier(len(deeds))
+
+    def do(deed: Callable[[], object]) -> None:
+        try:
+            gate.wait(10)
+            deed()
+        except actions.ActionRefused:
+            """The job had ended before the person came."""
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(len(deeds)) as pool:
+        for future in [pool.submit(do, deed) for deed in deeds]:
+            future.result(30)
 
 
 # --- whatever happens -------------------------------------------------------------------------------------

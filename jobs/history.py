@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
-from itertools import islice
 from typing import Any, NamedTuple
 
 from django.db.models import Avg, Count, Exists, F, Max, OuterRef, Subquery, Window
@@ -19,6 +18,7 @@ from gpus.models import HolderReading, Reading
 from jobs.core.expectation import NO_PAST, Past
 from jobs.core.states import JobState, Outcome
 from jobs.models import Attempt, JobEvent
+from jobs.querysets import in_parts
 
 LOOK_AGAIN = timedelta(minutes=5)
 """Between two looks for what has succeeded meanwhile."""
@@ -34,7 +34,6 @@ _MINUTE = 60  # the period of the readings that are looked at
 _LEAST_MINUTES = 5  # alone on a card, or nothing is learned
 _SM_STEP = 0.05
 _HARDLY = 0.1  # a run time that differs by less stays as it was
-_AT_ONCE = 500  # parameters of one query
 
 
 class _Run(NamedTuple):
@@ -127,7 +126,7 @@ def _newest_runs(now: datetime, templates: Collection[str]) -> Iterator[_Run]:
     order = Window(
         RowNumber(), partition_by=F("job__template"), order_by=F("job__finished_at").desc()
     )
-    for some in _chunks(sorted(templates)):
+    for some in in_parts(sorted(templates)):
         rows: Any = (
             succeeded.filter(job__template__in=some)
             .annotate(place=order)
@@ -141,7 +140,7 @@ def _newest_runs(now: datetime, templates: Collection[str]) -> Iterator[_Run]:
 def _saved_before(runs: Iterable[_Run]) -> dict[str, float]:
     """Seconds of work, by job, that its earlier attempts had saved when they ended."""
     saved: dict[str, float] = defaultdict(float)
-    for some in _chunks([run.job for run in runs if run.number > 1]):
+    for some in in_parts([run.job for run in runs if run.number > 1]):
         rows = Attempt.objects.filter(
             job__in=some, saved_at__isnull=False, started_at__isnull=False
         ).exclude(outcome=Outcome.SUCCEEDED)
@@ -159,7 +158,7 @@ def _busy_alone(tokens: Sequence[str]) -> dict[str, tuple[int, float]]:
     others = HolderReading.objects.filter(**same).exclude(holder=OuterRef("holder"))
     of_card = Subquery(Reading.objects.filter(**same).values("busy_mean")[:1])
     found: dict[str, tuple[int, float]] = {}
-    for some in _chunks(tokens):
+    for some in in_parts(tokens):
         rows = (
             HolderReading.objects.filter(~Exists(others), holder__in=some, seconds=_MINUTE)
             .annotate(busy=Coalesce(F("busy_mean"), of_card))
@@ -182,9 +181,3 @@ def _share(watched: Sequence[tuple[int, float]]) -> float:
 
 def _seconds(run: _Run) -> float:
     return max(0.0, (run.ended_at - run.started_at).total_seconds())
-
-
-def _chunks(values: Sequence[str]) -> Iterator[list[str]]:
-    left = iter(values)
-    while some := list(islice(left, _AT_ONCE)):
-        yield some

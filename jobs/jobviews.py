@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -19,6 +19,7 @@ from jobs.core.snapshot import JobView, RunView
 from jobs.core.states import HOLDS_DEVICE, JobState, Outcome, Priority
 from jobs.history import History
 from jobs.models import Attempt, Job
+from jobs.querysets import in_parts
 
 _PRIORITIES = {priority.value: priority for priority in Priority}
 _LEAVING = frozenset({JobState.SUSPENDING, JobState.STOPPING})
@@ -92,6 +93,11 @@ class Earlier:
         None  # seconds that its last attempt would still have run from its checkpoint on
     )
 
+    def next_expiry(self, now: float, rules: Rules) -> float | None:
+        """When the oldest preemption within the window leaves it; None without one."""
+        ends = [at + rules.preemption_window for at in self.preempted_at]
+        return min((end for end in ends if end > now), default=None)
+
     def preemptions(self, now: float, rules: Rules) -> int:
         """How often it was preempted within the rules' window."""
         return sum(now - at < rules.preemption_window for at in self.preempted_at)
@@ -103,7 +109,9 @@ _NOTHING = Earlier()
 def queued(ids: Collection[str] | None = None) -> list[JobRow]:
     """The queued jobs; with `ids`, those of them."""
     jobs = Job.objects.queued()
-    return _rows(jobs if ids is None else jobs.filter(pk__in=ids))
+    if ids is None:
+        return list(_job_rows(jobs))
+    return [row for part in in_parts(ids) for row in _job_rows(jobs.filter(pk__in=part))]
 
 
 def row_of(job: Job) -> JobRow:
@@ -116,27 +124,22 @@ def row_of(job: Job) -> JobRow:
 
 def running(ids: Collection[int] | None = None) -> list[RunRow]:
     """The open attempts with their jobs; with `ids`, those of them."""
-    attempts = Attempt.objects.open().order_by("pk")
-    if ids is not None:
-        attempts = attempts.filter(pk__in=ids)
-    rows: Any = attempts.values_list(*_RUN_COLUMNS)
-    own = len(RunRow._fields) - 1
-    return [RunRow(*row[:own], JobRow._make(row[own:])) for row in rows.iterator(chunk_size=10_000)]
+    attempts = Attempt.objects.open()
+    if ids is None:
+        return list(_run_rows(attempts))
+    return [row for part in in_parts(ids) for row in _run_rows(attempts.filter(pk__in=part))]
 
 
 def earlier(ids: Collection[str] | None = None) -> dict[str, Earlier]:
     """What the ended attempts of queued and running jobs leave behind; with `ids`, of those jobs."""
     attempts = Attempt.objects.filter(ended_at__isnull=False)
+    found: dict[str, Earlier] = defaultdict(Earlier)
     if ids is None:
         live = (JobState.QUEUED, JobState.SUSPENDED, *HOLDS_DEVICE)
-        attempts = attempts.filter(job__state__in=live, job__epoch__gt=0)
+        _add_all(found, attempts.filter(job__state__in=live, job__epoch__gt=0))
     else:
-        attempts = attempts.filter(job__in=ids)
-    columns = ("job", "outcome", "started_at", "ended_at", "saved_at", "job__progress")
-    rows: Any = attempts.order_by("pk").values_list(*columns)
-    found: dict[str, Earlier] = defaultdict(Earlier)
-    for job, *told in rows.iterator(chunk_size=10_000):
-        _add(found[job], *told)
+        for part in in_parts(ids):
+            _add_all(found, attempts.filter(job__in=part))
     return found
 
 
@@ -211,9 +214,22 @@ class Viewer:
         )
 
 
-def _rows(jobs: QuerySet[Job]) -> list[JobRow]:
+def _job_rows(jobs: QuerySet[Job]) -> Iterator[JobRow]:
     rows: Any = jobs.order_by().values_list(*_JOB_COLUMNS)
-    return [JobRow._make(row) for row in rows.iterator(chunk_size=10_000)]
+    return (JobRow._make(row) for row in rows.iterator(chunk_size=10_000))
+
+
+def _run_rows(attempts: QuerySet[Attempt]) -> Iterator[RunRow]:
+    own = len(RunRow._fields) - 1
+    rows: Any = attempts.order_by("pk").values_list(*_RUN_COLUMNS)
+    return (RunRow(*row[:own], JobRow._make(row[own:])) for row in rows.iterator(chunk_size=10_000))
+
+
+def _add_all(found: dict[str, Earlier], attempts: QuerySet[Attempt]) -> None:
+    columns = ("job", "outcome", "started_at", "ended_at", "saved_at", "job__progress")
+    rows: Any = attempts.order_by("pk").values_list(*columns)
+    for job, *told in rows.iterator(chunk_size=10_000):
+        _add(found[job], *told)
 
 
 def _add(

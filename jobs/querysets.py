@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import TYPE_CHECKING, Self
+from collections.abc import Collection, Iterable, Iterator
+from itertools import islice
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from django.db import models
 from django.db.models import Q
@@ -13,6 +14,19 @@ from jobs.core.states import ACTIVE, HOLDS_DEVICE, TERMINAL, WAITING, JobState
 
 if TYPE_CHECKING:
     from jobs.models import User
+
+Value = TypeVar("Value")
+
+
+MOST_VALUES = 5_000
+"""In one query; SQLite takes no more than 32,766 parameters."""
+
+
+def in_parts(values: Iterable[Value], most: int = MOST_VALUES) -> Iterator[list[Value]]:
+    """The values in lists that are short enough for a query each."""
+    left = iter(values)
+    while part := list(islice(left, most)):
+        yield part
 
 
 class JobQuerySet(models.QuerySet):

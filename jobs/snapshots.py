@@ -18,7 +18,7 @@ from jobs import cardviews, jobviews, projectviews, sitesettings
 from jobs.cardviews import STALE_AFTER, Booking, Card, device_views, safety
 from jobs.cardviews import view_of as device_view
 from jobs.core.jobspec import JobSpec
-from jobs.core.snapshot import DeviceView, JobView, ProjectView, RunView, Snapshot
+from jobs.core.snapshot import DeviceView, JobView, RunView, Snapshot
 from jobs.core.template import template_of
 from jobs.history import History
 from jobs.jobviews import Earlier, JobRow, RunRow, Viewer
@@ -97,7 +97,7 @@ class Rows:
             devices=tuple(self.card_views.values()),
             queued=tuple(viewer.job(row) for row in self.queued if row.pk not in holding),
             running=running,
-            projects=self._projects(usage),
+            projects={row.view.slug: row.view for row in projectviews.read(usage)},
             max_workers=self.values.max_workers,
             agents_fresh=any(card.is_fresh for card in self.cards),
             rules=self.values.rules,
@@ -116,9 +116,6 @@ class Rows:
         uuids = {card.pk: card.uuid for card in self.cards}
         held = self.by_attempt
         return tuple(viewer.run(row, held[row.pk], uuids) for row in self.runs if row.pk in held)
-
-    def _projects(self, usage: PastUsage) -> Mapping[str, ProjectView]:
-        return projectviews.read(usage)
 
     def _templates(self) -> set[str]:
         return {row.template for row in self.queued} | {run.job.template for run in self.runs}

@@ -48,7 +48,7 @@ class Card(NamedTuple):
     pk: int
     uuid: str
     node: str
-    index: int
+    place: int  # its index on the machine
     name: str
     total: int
     mode: str
@@ -102,7 +102,7 @@ def cards(now: datetime) -> list[Card]:
     oldest = now - STALE_AFTER
     rows: Any = Device.objects.order_by("node__name", "index").values_list(*_COLUMNS)
     return [
-        Card(*row, is_fresh=read_at is not None and read_at >= oldest)
+        Card._make((*row, read_at is not None and read_at >= oldest))
         for *row, read_at in rows.iterator(chunk_size=10_000)
     ]
 
@@ -133,7 +133,7 @@ def view(card: Card, booked: Iterable[Booking], values: SiteSettings) -> DeviceV
     return DeviceView(
         uuid=card.uuid,
         node=card.node,
-        index=card.index,
+        index=card.place,
         name=card.name,
         total=card.total,
         safety=safety(card.total),
@@ -159,7 +159,7 @@ def view_of(device: Device, values: SiteSettings, now: datetime) -> DeviceView:
         pk=device.pk,
         uuid=device.uuid,
         node=device.node.name,
-        index=device.index,
+        place=device.index,
         name=device.name,
         total=device.memory_total,
         mode=device.mode,

@@ -141,7 +141,7 @@ def _saved_before(runs: Iterable[_Run]) -> dict[str, float]:
     """Seconds of work, by job, that its earlier attempts had saved when they ended."""
     saved: dict[str, float] = defaultdict(float)
     for some in in_parts([run.job for run in runs if run.number > 1]):
-        rows = Attempt.objects.filter(
+        rows: Any = Attempt.objects.filter(
             job__in=some, saved_at__isnull=False, started_at__isnull=False
         ).exclude(outcome=Outcome.SUCCEEDED)
         for job, started_at, saved_at in rows.values_list("job", "started_at", "saved_at"):

@@ -222,7 +222,10 @@ def _job_rows(jobs: QuerySet[Job]) -> Iterator[JobRow]:
 def _run_rows(attempts: QuerySet[Attempt]) -> Iterator[RunRow]:
     own = len(RunRow._fields) - 1
     rows: Any = attempts.order_by("pk").values_list(*_RUN_COLUMNS)
-    return (RunRow(*row[:own], JobRow._make(row[own:])) for row in rows.iterator(chunk_size=10_000))
+    return (
+        RunRow._make((*row[:own], JobRow._make(row[own:])))
+        for row in rows.iterator(chunk_size=10_000)
+    )
 
 
 def _add_all(found: dict[str, Earlier], attempts: QuerySet[Attempt]) -> None:

@@ -160,10 +160,9 @@ class PastUsage:
     def _released_since(self, before: datetime) -> Iterator[_Release]:
         """What was released after `before` and has not been counted; nothing is read where nothing was."""
         since = before - LATE
-        released = Allocation.objects.filter(released_at__gte=since)
-        new = [
-            at for pk, at in released.values_list("pk", "released_at") if pk not in self._counted
-        ]
+        released: Any = Allocation.objects.filter(released_at__gte=since)
+        rows = released.values_list("pk", "released_at")
+        new = [at for pk, at in rows if pk not in self._counted]
         return _releases(min(new)) if new else iter(())
 
     def _take_in(self, releases: Iterator[_Release], cards: Mapping[int, DeviceView]) -> None:

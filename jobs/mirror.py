@@ -7,8 +7,10 @@ every half minute. Where something does not fit, all is read anew.
 
 from __future__ import annotations
 
+import gc
 import logging
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 
 from django.utils import timezone
@@ -30,6 +32,8 @@ LOOK_AGAIN = timedelta(seconds=30)
 
 CHECK_AGAIN = timedelta(seconds=60)
 """Between two counts of the queue, to see that no change was missed."""
+
+_MANY_OBJECTS = 100_000  # new ones, from which on it is worth to sort out what is kept
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +70,11 @@ class Mirror:
 
     def reload(self, now: datetime | None = None) -> Scheduler:
         """Read everything anew, into a new scheduler."""
-        now = now or timezone.now()
+        with _out_of_collection():
+            self._load(now or timezone.now())
+        return self.scheduler
+
+    def _load(self, now: datetime) -> None:
         self._journal = Journal(now)  # before the rows: what is written meanwhile is read twice
         rows = snapshots.read(now)
         snapshot = rows.snapshot(self.usage, self.history)
@@ -88,7 +96,6 @@ class Mirror:
         self._note_expiries(rows.viewer(self.history), rows.earlier)
         self._looked_at = self._checked_at = now
         self._is_loaded = True
-        return self.scheduler
 
     # --- deciding ------------------------------------------------------------------------------------
 
@@ -234,6 +241,23 @@ class Mirror:
         if queued != known and self._journal.is_current:
             log.warning("%d jobs are queued, but %d are known: reading all of them.", queued, known)
             self.reload(now)
+
+
+@contextmanager
+def _out_of_collection() -> Iterator[None]:
+    """What is made here is kept for long: the garbage collector need not look at it again and again.
+
+    With 100,000 waiting jobs it would cost a cycle 0.3 s each time.
+    """
+    gc.unfreeze()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+    if gc.get_count()[0] > _MANY_OBJECTS:
+        gc.collect()
+        gc.freeze()
 
 
 def _frozen(grouped: Mapping[int, list[Booking]]) -> dict[int, tuple[Booking, ...]]:

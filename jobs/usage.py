@@ -28,6 +28,7 @@ LATE = timedelta(minutes=2)
 
 _MOST_HALF_LIVES = 400.0  # before the numbers are read anew, long before they overflow
 _HOUR = 3600.0
+_LN2 = math.log(2)
 
 Owner = tuple[int, int]
 """Primary keys of a project and of a person in it."""
@@ -173,17 +174,19 @@ class PastUsage:
             memory = charge(release.booked, release.peak)
             rate = charge_rate(memory, cards[release.device], release.sm_share)
             account = self._accounts[release.project, release.owner]
-            account.grown += rate * max(0.0, self._area(ended) - self._area(begun))
-            account.hours += max(0.0, ended - max(begun, self.month_began)) / _HOUR
+            if ended > begun:
+                account.grown += rate * (self._area(ended) - self._area(begun))
+            if ended > self.month_began:
+                account.hours += max(0.0, ended - max(begun, self.month_began)) / _HOUR
             self._counted[release.pk] = release.released_at
             self._changes[release.project] += 1
 
     def _weight(self, at: float) -> float:
-        return float(2.0 ** ((at - (self._origin or 0.0)) / self._half_life))
+        return math.exp2((at - (self._origin or 0.0)) / self._half_life)
 
     def _area(self, at: float) -> float:
         """The integral of the weight up to `at`."""
-        return self._weight(at) * self._half_life / math.log(2)
+        return self._weight(at) * self._half_life / _LN2
 
 
 def beginning_of_month(now: datetime) -> datetime:

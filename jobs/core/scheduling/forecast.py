@@ -7,7 +7,7 @@ time. The range comes from running the plan forward again with all remaining tim
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from heapq import heappop, heappush
 
@@ -29,23 +29,27 @@ class Expected:
     latest: float
 
 
-def forecast(snapshot: Snapshot, wanted: Collection[str]) -> dict[str, Expected]:
+def forecast(
+    snapshot: Snapshot, wanted: Collection[str], *, go_on: Callable[[], bool] = lambda: True
+) -> dict[str, Expected]:
     """The expected starts of the `wanted` queued jobs; those of which nobody can tell are left out.
 
-    Every queued job of the snapshot takes part, so a caller with a long queue passes its head only.
+    Every queued job of the snapshot takes part, so a caller with a long queue passes its head only. `go_on` is asked
+    before each step forward: where it says no, only what all three plays have shown until then is told.
     """
-    likely = _Play(snapshot, 1.0).starts_of(wanted)
+    likely = _Play(snapshot, 1.0).starts_of(wanted, go_on)
     if not likely:
         return {}
-    early = _Play(snapshot, EARLY).starts_of(likely)
-    late = _Play(snapshot, LATE).starts_of(likely)
+    early = _Play(snapshot, EARLY).starts_of(likely, go_on)
+    late = _Play(snapshot, LATE).starts_of(likely, go_on)
     return {
         job_id: Expected(
             at=at,
             earliest=min(at, early.get(job_id, at)),
-            latest=max(at, late.get(job_id, at)),
+            latest=max(at, late[job_id]),
         )
         for job_id, at in likely.items()
+        if job_id in late  # else its end of the range is out of sight, and so is the range
     }
 
 
@@ -71,7 +75,9 @@ class _Play:
             if run.leaving:
                 self._gone[run.job.id] = run.job
 
-    def starts_of(self, wanted: Collection[str]) -> Mapping[str, float]:
+    def starts_of(
+        self, wanted: Collection[str], go_on: Callable[[], bool] = lambda: True
+    ) -> Mapping[str, float]:
         """When each of these jobs starts; those that do not start within sight are missing."""
         missing = set(wanted)
         for _ in range(_MOST_EVENTS):
@@ -80,7 +86,7 @@ class _Play:
             upcoming = min(
                 self._events[0][0] if self._events else math.inf, self._scheduler.next_change()
             )
-            if not missing or upcoming > self._until:
+            if not missing or upcoming > self._until or not go_on():
                 break
             self._now = max(self._now, upcoming)
             self._let_end()

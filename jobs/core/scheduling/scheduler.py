@@ -176,6 +176,15 @@ class Scheduler:
             raise KeyError(f"{job_id} does not run.")
         return found
 
+    def job(self, job_id: str) -> JobView | None:
+        """A queued job; None where it does not queue."""
+        return self._state.waiting(job_id)
+
+    @property
+    def runs(self) -> tuple[RunView, ...]:
+        """The jobs that hold cards, with those that the last decision started."""
+        return tuple(self._state.runs)
+
     @property
     def cards(self) -> tuple[DeviceView, ...]:
         """All cards, with what has been counted on them."""

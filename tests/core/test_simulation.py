@@ -10,6 +10,7 @@ from jobs.core.scheduling.rules import Rules
 from jobs.core.simulation.conditions import Conditions
 from jobs.core.simulation.contestants import NAMES, contestant, knows_the_future
 from jobs.core.simulation.fleet_spec import parse_fleet
+from jobs.core.simulation.preemptive import ShortestTime
 from jobs.core.simulation.rivals import Fifo
 from jobs.core.simulation.simulator import SimulationStuck, simulate
 from jobs.core.simulation.workload import WorkloadJob
@@ -155,6 +156,26 @@ def test_jobs_leave_one_machine_for_one_that_needs_all_of_it():
     assert spans(found)["wide"] == (52, 62)
     assert found.figures.preemptions == 4
     assert {row.end for row in found.rows[:4]} == {50 + 2 + 10 + 2 + 50}
+
+
+def test_studies_in_which_moving_is_free_place_everybody_anew():
+    # At 11 `short` ranks first and takes the first card: `long` moves to the second, and back when it ends.
+    jobs = [job("long", 0, 100, start_overhead=1), job("short", 11, 50, start_overhead=1)]
+    world = Conditions(suspend_seconds=0, all_preemptible=True, perfect_estimates=True)
+    scheduler = ShortestTime(Rules(min_run=0), moves=True)
+    found = simulate(jobs, parse_fleet("1x2xV100-32G"), scheduler, world)
+    assert spans(found) == {"long": (0, 103), "short": (11, 62)}
+    assert (found.figures.preemptions, found.figures.lost_gpu_s) == (2, 2)
+
+
+def test_who_is_behind_in_such_a_study_has_to_stop():
+    jobs = [job("wide", 0, 100, gpus=2), job("short", 10, 20), job("long", 20, 200)]
+    world = Conditions(suspend_seconds=0, all_preemptible=True, perfect_estimates=True)
+    found = simulate(
+        jobs, parse_fleet("1x2xV100-32G"), ShortestTime(Rules(min_run=0), moves=True), world
+    )
+    # `long` fills the other card from 20 until `wide` goes on at 30, and goes on when that is done.
+    assert spans(found) == {"wide": (0, 120), "short": (10, 30), "long": (20, 310)}
 
 
 def test_a_scheduler_that_goes_round_in_circles_is_found_out():

@@ -28,8 +28,10 @@ _MOMENT = 1e-6  # seconds; after the crossing of a level, so that the comparison
 class Preemptive(Rival):
     """Waiting and running jobs are ranked together; who ranks first runs."""
 
-    moves = False
-    """Whether each cycle places everybody anew, as if moving a job were free: the model of some published studies."""
+    def __init__(self, *given: Any, moves: bool = False, **options: Any) -> None:
+        """With `moves`, each cycle places everybody anew, as if moving were free, as in some published studies."""
+        super().__init__(*given, **options)
+        self._moves = moves
 
     def rank(self, run: RunView) -> Key:
         """Where a running job ranks now, among the keys of those that wait."""
@@ -37,7 +39,7 @@ class Preemptive(Rival):
 
     def cycle(self) -> None:
         """Let waiting jobs take free cards, or those of jobs that rank behind them."""
-        if self.moves:
+        if self._moves:
             self._place_anew()
             return
         ranked = [(self.rank(run), run) for run in self.runs.values() if self._may_go(run)]

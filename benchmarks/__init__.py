@@ -1,0 +1,1 @@
+"""Measurements against other people's published results; see README.md."""

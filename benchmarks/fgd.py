@@ -1,7 +1,6 @@
 """How full the cards get: the published Alibaba table (Weng et al., USENIX ATC 2023), repeated on the production fleet.
 
-    COOP_TRACES=<folder of traces> python benchmarks/fgd.py
-    COOP_TRACES=<folder of traces> python benchmarks/fgd.py --pods gpushare40 --seeds 3
+    COOP_TRACES=... python -m benchmarks.fgd [--pods default|gpushare40] [--seeds 10] [--processes 2]
 
 1,213 machines with 6,212 cards; jobs of a real cluster, many of which ask for a part of a card, arrive until they have
 asked for 130 % of all cards, and never leave. The figure is the part of the cards that is given away. As published,
@@ -13,31 +12,27 @@ from __future__ import annotations
 
 import argparse
 import csv
-import os
 import statistics
 import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from random import Random
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
+from benchmarks.traces import in_turn, show, traces, verdict
 from jobs.core.constraints import Need
 from jobs.core.scheduling.fleet import Fleet
 from jobs.core.snapshot import DeviceView, NodeView
 
 WHOLE = 1000  # a card, in the thousandths of the trace
 MARKS = (0.95, 1.0, 1.3)  # of all cards have been asked for
-ROWS = [
-    ("random", "Random"),
-    ("published-best-fit", "BestFit"),
-    ("best-fit", ""),
-    ("fragmentation", "FGD"),
-]
-PUBLISHED = {  # means of ten runs, from the result file that was published with the paper's simulator
+ROWS = {"random": "Random", "published-best-fit": "BestFit", "best-fit": "", "fragmentation": "FGD"}
+"""Our placements, and what the paper calls them."""
+
+PUBLISHED = {
     ("default", "Random"): (85.72, 86.30, 87.47),
     ("default", "BestFit"): (92.82, 92.86, 93.08),
     ("default", "FGD"): (94.91, 95.23, 95.39),
@@ -45,6 +40,11 @@ PUBLISHED = {  # means of ten runs, from the result file that was published with
     ("gpushare40", "BestFit"): (91.40, 91.44, 91.69),
     ("gpushare40", "FGD"): (93.92, 93.96, 94.15),
 }
+"""Means of ten runs (%), from the result file that was published with the paper's simulator."""
+
+SAME = 0.5  # points by which a repeated figure may differ
+BETTER = 0.5  # points by which the default is to be better than the published best fit
+FRAGMENTATION = {"default": 94.7}  # what `fragmentation` is to reach
 
 
 @dataclass(frozen=True)
@@ -60,36 +60,78 @@ class Trace:
         return WHOLE * sum(int(each["gpu"]) for each in self.machines)
 
 
+@dataclass(frozen=True)
+class Run:
+    """One run: the list of jobs, the placement, the seed."""
+
+    pods: str
+    placement: str
+    seed: int
+
+
+@dataclass(frozen=True)
+class Packed:
+    """What part of the cards (%) is given away at each of `MARKS`, and the seconds of the processor it took."""
+
+    given: tuple[float, ...]
+    seconds: float
+
+
 def main() -> None:
-    """Print the table."""
-    options = _options()
-    trace = _trace(options.pods)
-    _say(f"pods {options.pods}: {len(trace.pods)} jobs, {len(trace.machines)} machines, ")
-    _say(f"{trace.cards // WHOLE} cards; {options.seeds} seeds\n\n")
-    _say("Cards given away, % of all, when so much of them has been asked for:\n")
-    _say(f"{'':22}{'published':^24}{'here':^24}\n")
-    marks = "".join(f"{mark:>8.0%}" for mark in MARKS)
-    _say(f"{'placement':<22}{marks}{marks}{'+-':>8}{'s a run':>9}\n")
-    for strategy, name in ROWS:
-        _say(_row(trace, options.pods, strategy, name, options.seeds))
+    """Print the table, and whether the bars hold."""
+    asked = _options()
+    runs = [Run(asked.pods, placement, seed) for placement in ROWS for seed in range(asked.seeds)]
+    found = list(in_turn(packed, runs, asked.processes))
+    by_placement = {
+        placement: [
+            each for run, each in zip(runs, found, strict=True) if run.placement == placement
+        ]
+        for placement in ROWS
+    }
+    sys.stdout.write(
+        f"{asked.pods}: cards given away (%) when 95, 100, 130 % of them are asked for\n"
+    )
+    show([("", "published", "", "", "here", "", "", "+-", "s a run")])
+    show(_row(asked.pods, placement, each) for placement, each in by_placement.items())
+    means = {name: _means(each)[-1] for name, each in by_placement.items()}
+    verdict(_problems(asked.pods, means))
 
 
-def _row(trace: Trace, pods: str, strategy: str, name: str, seeds: int) -> str:
-    began = time.monotonic()
-    runs = [packed(trace, strategy, seed) for seed in range(seeds)]
-    seconds = (time.monotonic() - began) / seeds
-    published = PUBLISHED.get((pods, name), ())
-    theirs = "".join(f"{each:8.2f}" for each in published) or " " * 8 * len(MARKS)
-    ours = "".join(f"{statistics.mean(column):8.2f}" for column in zip(*runs, strict=True))
-    spread = statistics.stdev(run[-1] for run in runs) if seeds > 1 else 0.0
-    return f"{strategy:<22}{theirs}{ours}{spread:8.2f}{seconds:9.1f}\n"
+def _row(pods: str, placement: str, runs: list[Packed]) -> list[str]:
+    theirs = PUBLISHED.get((pods, ROWS[placement]), ("",) * len(MARKS))
+    last = [run.given[-1] for run in runs]
+    spread = statistics.stdev(last) if len(runs) > 1 else 0.0
+    seconds = statistics.mean(run.seconds for run in runs)
+    ours = [*_means(runs), spread]
+    return [placement, *map(str, theirs), *(f"{each:.2f}" for each in ours), f"{seconds:.1f}"]
 
 
-def packed(trace: Trace, strategy: str, seed: int) -> list[float]:
-    """The part of the cards (%) that is given away when each of `MARKS` has been asked for."""
-    random = Random(seed)
+def _means(runs: list[Packed]) -> list[float]:
+    return [statistics.mean(column) for column in zip(*(run.given for run in runs), strict=True)]
+
+
+def _problems(pods: str, means: dict[str, float]) -> list[str]:
+    problems = []
+    for placement in ("random", "published-best-fit"):
+        theirs = PUBLISHED.get((pods, ROWS[placement]))
+        if theirs and abs(means[placement] - theirs[-1]) > SAME:
+            problems.append(
+                f"{placement}: {means[placement]:.2f} instead of {theirs[-1]} +- {SAME}"
+            )
+    best_fit = PUBLISHED.get((pods, "BestFit"))
+    if best_fit and means["best-fit"] < best_fit[-1] + BETTER:
+        problems.append(f"best-fit: {means['best-fit']:.2f} is not {best_fit[-1]} + {BETTER}")
+    if means["fragmentation"] < FRAGMENTATION.get(pods, 0.0):
+        problems.append(f"fragmentation: {means['fragmentation']:.2f} < {FRAGMENTATION[pods]}")
+    return problems
+
+
+def packed(run: Run) -> Packed:
+    """Let the jobs of one run arrive."""
+    trace, random = trace_of(run.pods), Random(run.seed)
+    began = time.process_time()
     arriving = list(_arriving(trace, random))
-    fleet = _fleet(trace, strategy, random)
+    fleet = _fleet(trace, run.placement, random)
     asked = given = 0
     found = dict.fromkeys(MARKS, 0.0)
     for need in arriving:
@@ -101,7 +143,7 @@ def packed(trace: Trace, strategy: str, seed: int) -> list[float]:
         for mark in MARKS:
             if asked <= mark * trace.cards:
                 found[mark] = 100 * given / trace.cards
-    return list(found.values())
+    return Packed(tuple(found.values()), time.process_time() - began)
 
 
 def _arriving(trace: Trace, random: Random) -> Iterator[Need]:
@@ -146,13 +188,10 @@ def _card(machine: str, index: int, model: str) -> DeviceView:
     )
 
 
-def _trace(pods: str) -> Trace:
-    folder = os.environ.get("COOP_TRACES")
-    if not folder:
-        sys.exit(
-            "COOP_TRACES is not set: set it to the folder of traces, see benchmarks/README.md."
-        )
-    openb = Path(folder) / "openb"
+@cache
+def trace_of(pods: str) -> Trace:
+    """The machines, and the jobs of one of the published lists."""
+    openb = traces() / "openb"
     needs = [_need(row) for row in _rows(openb / f"openb_pod_list_{pods}.csv")]
     return Trace(machines=_rows(openb / "openb_node_list_gpu_node.csv"), pods=needs)
 
@@ -182,17 +221,11 @@ def _need(row: dict[str, str]) -> Need:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description="The published packing table beside ours.")
     parser.add_argument("--pods", default="default", help="which list: openb_pod_list_<PODS>.csv")
     parser.add_argument("--seeds", type=int, default=10, help="runs for each placement")
+    parser.add_argument("--processes", type=int, default=1)
     return parser.parse_args()
-
-
-def _say(text: str) -> None:
-    sys.stdout.write(text)
-    sys.stdout.flush()
 
 
 if __name__ == "__main__":

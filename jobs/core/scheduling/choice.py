@@ -36,9 +36,14 @@ class Choice:
 
     def fitting(self, box: Box) -> list[CardState]:
         """The cards of the box that take the job now, the tightest first."""
-        memory = self.need.memory
-        cards = [card for card in self._usable(box) if card.room >= memory]
-        return sorted(cards, key=_tightness)
+        memory, standing = self.need.memory, self.standing
+        cards = [  # most cards fail one of these two, which cost little
+            card
+            for card in self._states(box)
+            if card.room >= memory and card.standing >= standing and self._takes(card)
+        ]
+        cards.sort(key=_tightness)
+        return cards
 
     def ranked(self, boxes: Iterable[Box]) -> list[Ranked]:
         """Those of the boxes that have cards enough, with how well they suit."""
@@ -76,8 +81,12 @@ class Choice:
         return min(fitting, key=self._suits, default=None)
 
     def _usable(self, box: Box) -> list[CardState]:
-        states = [self._worlds.get(card.place[2], card) for card in box.cards]
-        return [card for card in states if self._takes(card)]
+        return [card for card in self._states(box) if self._takes(card)]
+
+    def _states(self, box: Box) -> list[CardState]:
+        if not self._worlds:
+            return box.cards
+        return [self._worlds.get(card.place[2], card) for card in box.cards]
 
     def _takes(self, card: CardState) -> bool:
         """Whether the card takes such a job, its memory apart."""

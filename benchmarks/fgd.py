@@ -29,7 +29,7 @@ from jobs.core.snapshot import DeviceView, NodeView
 
 WHOLE = 1000  # a card, in the thousandths of the trace
 MARKS = (0.95, 1.0, 1.3)  # of all cards have been asked for
-ROWS = {"random": "Random", "published-best-fit": "BestFit", "best-fit": "", "fragmentation": "FGD"}
+ROWS = {"random": "Random", "bestfit-published": "BestFit", "best-fit": "", "fragmentation": "FGD"}
 """Our placements, and what the paper calls them."""
 
 PUBLISHED = {
@@ -112,7 +112,7 @@ def _means(runs: list[Packed]) -> list[float]:
 
 def _problems(pods: str, means: dict[str, float]) -> list[str]:
     problems = []
-    for placement in ("random", "published-best-fit"):
+    for placement in ("random", "bestfit-published"):
         theirs = PUBLISHED.get((pods, ROWS[placement]))
         if theirs and abs(means[placement] - theirs[-1]) > SAME:
             problems.append(

@@ -103,7 +103,7 @@ def test_the_published_best_fit_weighs_processors_and_cards():
         NodeView(name="node-b", cpus=16_000, host_memory=1),
     ]
     cards = [a100(0), a100(0, node="node-b"), a100(1, node="node-b")]
-    fleet = Fleet(cards, nodes, strategy="published-best-fit")
+    fleet = Fleet(cards, nodes, strategy="bestfit-published")
     # left over on node-a: 92/128 of the processors, 0 cards; on node-b: 12/128 and 1/8
     assert goes_to(fleet, shape("78G", host_cpus=4000)) == ["node-b-gpu0"]
     assert goes_to(fleet, shape("78G", host_cpus=20_000)) == ["node-a-gpu0"]
@@ -179,7 +179,7 @@ def test_whoever_chooses_every_rule_holds(strategy, seed):
         fleet.take(need, placements)
 
 
-@pytest.mark.parametrize("strategy", ["fragmentation", "published-best-fit"])
+@pytest.mark.parametrize("strategy", ["fragmentation", "bestfit-published"])
 @settings(max_examples=60, deadline=None)
 @given(seed=st.integers(0, 2**32))
 def test_what_is_remembered_answers_as_if_it_were_worked_out_anew(strategy, seed):

@@ -1,7 +1,7 @@
 """Who chooses among the cards that may be used: one class for each name that `Rules.placement` may have.
 
 `best-fit` is for every day. `fragmentation` may pack a large fleet of cards of one size a little tighter. `random` and
-`published-best-fit` are there to compare with: benchmarks/README.md.
+`bestfit-published` are there to compare with: benchmarks/README.md.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _MOST_CARDS, _MOST_CPUS = (
     128_000,
 )  # the largest machine's cards and processors (thousandths), as published
 
-NAMES = ("best-fit", "fragmentation", "random", "published-best-fit")
+NAMES = ("best-fit", "fragmentation", "random", "bestfit-published")
 
 
 class Strategy(Protocol):
@@ -93,7 +93,7 @@ def named(name: str, stock: Stock, pick: Pick | None) -> Strategy:
         return BestFit(stock)
     if name == "fragmentation":
         return Fragmentation(stock)
-    if name == "published-best-fit":
+    if name == "bestfit-published":
         return PublishedBestFit(stock)
     if name != "random":
         raise ValueError(

@@ -70,6 +70,7 @@ class PreemptionRule(StrEnum):
     RECLAIM = "reclaim"  # its project is below its guarantee, and the other's borrows
     PRIORITY = "priority"  # same project, higher priority
     SERVICE = "service"  # same project and priority; the other has had more service already
+    PATIENCE = "patience"  # same project, no lower priority; it has waited too long
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

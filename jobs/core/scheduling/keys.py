@@ -39,13 +39,19 @@ class Kind(NamedTuple):
 
 def static_key(job: JobView, rules: Rules) -> float:
     """The place of a job among those of its project: smaller is sooner."""
-    return job.submitted_at - urgency(job, job.service, rules)
+    ahead = rules.head_start * job.priority
+    behind = rules.level_delay * level(job, job.service, rules)
+    return job.submitted_at - ahead + behind
 
 
 def urgency(job: JobView, service: float, rules: Rules) -> float:
-    """By how many seconds a job that has had this much service is ahead of one handed in at the same time."""
-    delay = level(job, service, rules) * rules.level_delay
-    return rules.head_start * job.priority - delay
+    """What may displace what: a job of higher priority, then one that has passed fewer service levels."""
+    return job.priority - level(job, service, rules) / (1 + len(rules.service_levels))
+
+
+def impatient_urgency(job: JobView, rules: Rules) -> float:
+    """The urgency of a job that has waited too long: just above that of all others with its priority."""
+    return job.priority + 0.5 / (1 + len(rules.service_levels))
 
 
 def level(job: JobView, service: float, rules: Rules) -> int:
@@ -55,7 +61,8 @@ def level(job: JobView, service: float, rules: Rules) -> int:
 
 def guard_time(job: JobView, rules: Rules) -> float:
     """When the job will have waited so long that it goes first in its project and has cards kept for it."""
-    return job.queued_at + rules.guard_after[job.priority]
+    patience = rules.resume_patience if job.service else 1.0
+    return job.queued_at + patience * rules.guard_after[job.priority]
 
 
 def _rounded_up(seconds: float) -> float:

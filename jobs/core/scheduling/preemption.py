@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from jobs.core.plan import Placement, PreemptionRule
 from jobs.core.scheduling.fleet import Fleet
-from jobs.core.scheduling.keys import Kind
+from jobs.core.scheduling.keys import Kind, level
 from jobs.core.scheduling.quota import QuotaBooks
 from jobs.core.scheduling.rules import Rules
 from jobs.core.scheduling.runs import Runs
@@ -63,9 +63,15 @@ class Preemption:
         found = self._choose(kind, self._sorted(own, now), now, reclaim=False)
         if not found:
             return None
-        is_urgent = any(run.job.priority < job.priority for run in found[0])
-        rule = PreemptionRule.PRIORITY if is_urgent else PreemptionRule.SERVICE
-        return Victims(*found, rule=rule)
+        return Victims(*found, rule=self._rule(job, found[0], now))
+
+    def _rule(self, job: JobView, gone: Sequence[RunView], now: float) -> PreemptionRule:
+        if any(run.job.priority < job.priority for run in gone):
+            return PreemptionRule.PRIORITY
+        passed = level(job, job.service, self._rules)
+        if all(level(run.job, self._runs.service(run, now), self._rules) > passed for run in gone):
+            return PreemptionRule.SERVICE
+        return PreemptionRule.PATIENCE
 
     def cost(self, run: RunView, now: float) -> float:
         """GPU-seconds that are done again or spent on suspending and resuming if the job has to go now."""
@@ -78,9 +84,7 @@ class Preemption:
         ends_soon = run.expected_end - now < run.job.suspend_seconds
         return not ends_soon and not any(each.uuid in kept for each in run.placements)
 
-    def _borrowers(
-        self, job: JobView, now: float, kept: Collection[str]
-    ) -> list[RunView]:
+    def _borrowers(self, job: JobView, now: float, kept: Collection[str]) -> list[RunView]:
         donors = [slug for slug in self._runs.projects_with_victims if slug != job.project]
         donors.sort(key=lambda slug: (-self._quota.over_share(slug), slug))
         return [

@@ -17,8 +17,10 @@ class Rules:
 
     half_life: float = DAY  # after which past usage counts half
     head_start: float = 12 * HOUR  # by which each step of priority is ahead of who came earlier
-    service_levels: tuple[float, ...] = (1 * HOUR, 10 * HOUR)  # weighted GPU-seconds
-    level_delay: float = 6 * HOUR  # by which each level that a preemptible job has passed sets it back
+    service_levels: tuple[float, ...] = (1 * HOUR, 8 * HOUR, 64 * HOUR, 512 * HOUR)  # GPU-seconds
+    level_delay: float = (
+        24 * HOUR
+    )  # by which each level that a preemptible job has passed sets it back
     preemption: bool = True
     min_run: float = 0.5 * HOUR  # a job that has run for less is not preempted
     most_preemptions: int = 4  # of one job within `preemption_window`
@@ -26,4 +28,5 @@ class Rules:
     reservations: int = 8  # at most so many jobs have cards kept for them
     drain_after: float = 2 * HOUR  # a job that has waited so long has its cards drained
     guard_after: tuple[float, float, float] = (48 * HOUR, 24 * HOUR, 12 * HOUR)  # low, medium, high
+    resume_patience: float = 7.0  # times as long for a job that has had service already
     placement: str = "best-fit"  # or "fragmentation", "random": jobs/core/scheduling/fleet.py

@@ -10,7 +10,7 @@ from operator import itemgetter
 
 from jobs.core.constraints import Need
 from jobs.core.plan import Placement, Plan, Preempt, Start, WaitCode
-from jobs.core.scheduling.keys import Kind
+from jobs.core.scheduling.keys import Kind, guard_time, impatient_urgency
 from jobs.core.scheduling.lane import Heads, Lane
 from jobs.core.scheduling.preemption import cards_without
 from jobs.core.scheduling.promises import PATIENCE, Promise
@@ -234,6 +234,8 @@ class Walk:
 
     def _make_room(self, job: JobView, kind: Kind) -> bool:
         state = self._state
+        if guard_time(job, state.rules) <= self._now:
+            kind = kind._replace(urgency=impatient_urgency(job, state.rules))
         if not self._may_push or not state.preemption.may_help(job, kind, self._now):
             return False
         found = state.preemption.victims(job, kind, self._now, state.reservations.taken)
@@ -254,9 +256,16 @@ class Walk:
         self._state.promise(job, uuids, self._now)
         self._state.reservations.promise(job, uuids, self._now)
 
+    def _deserves(self, job: JobView) -> bool:
+        """Whether cards are kept for the job: late where it may displace others, and where it has run before."""
+        rules = self._state.rules
+        if not (job.preemptible and rules.preemption) or guard_time(job, rules) <= self._now:
+            return True
+        return not job.service and job.queued_at + rules.drain_after <= self._now
+
     def _keep(self, job: JobView, kind: Kind) -> bool:
         """Have cards kept for the job; its lane waits all the same."""
-        if self._may_keep and kind.need not in self._kept:
+        if self._may_keep and kind.need not in self._kept and self._deserves(job):
             self._kept.add(kind.need)
             self._state.keep(job, kind, self._now)
         return False

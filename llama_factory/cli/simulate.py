@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from jobs.core.units import format_duration
+from jobs.core.units import DAY, format_duration
 from llama_factory.cli.connection import JsonOption
 from llama_factory.cli.output import say, show_json
 from llama_factory.errors import Invalid
@@ -65,7 +65,10 @@ SuspendOption = Annotated[
     float, typer.Option(min=0, metavar="SECONDS", help="What suspending and resuming a job costs.")
 ]
 MinRunOption = Annotated[
-    float, typer.Option(min=0, metavar="SECONDS", help="Who has run for less is not preempted.")
+    float,
+    typer.Option(
+        min=0, max=30 * DAY, metavar="SECONDS", help="Who has run for less is not preempted."
+    ),
 ]
 SeedOption = Annotated[int, typer.Option(metavar="N", help="For placement by chance.")]
 OverheadOption = Annotated[

@@ -11,13 +11,14 @@ from jobs.core.simulation.fleet_spec import parse_fleet
 from jobs.core.simulation.shares import ShareMeter
 from jobs.core.simulation.simulator import simulate
 from jobs.core.simulation.workload import WorkloadJob
+from jobs.core.snapshot import Limits, ProjectView
 
 HOUR = 3600.0
 WEIGHTS = {"a": 3.0, "b": 1.0}
 
 
 def test_only_time_in_which_both_wait_counts():
-    meter = ShareMeter(WEIGHTS)
+    meter = ShareMeter(WEIGHTS.__getitem__)
     meter.wait("a", 1)
     meter.hold("b", 8)
     meter.pass_time(1000)  # `b` does not wait: it is not short of anything
@@ -32,7 +33,7 @@ def test_only_time_in_which_both_wait_counts():
 
 
 def test_projects_that_never_compete_have_no_error():
-    meter = ShareMeter(WEIGHTS)
+    meter = ShareMeter(WEIGHTS.__getitem__)
     meter.pass_time(10)
     meter.wait("a", 1)
     meter.hold("a", 1)
@@ -41,7 +42,7 @@ def test_projects_that_never_compete_have_no_error():
 
 
 def test_a_third_project_that_waits_only_sometimes_does_not_spoil_the_measure():
-    meter = ShareMeter({"a": 1.0, "b": 1.0, "c": 1.0})
+    meter = ShareMeter(lambda _project: 1.0)
     meter.wait("a", 1)
     meter.wait("b", 1)
     meter.hold("a", 2)
@@ -89,3 +90,23 @@ def test_two_saturated_projects_get_three_to_one(seconds, gpus):
     )
     assert found.figures.makespan_s > 5 * 4 * HOUR
     assert found.figures.share_error < 0.05
+
+
+def test_a_project_that_comes_back_has_its_guarantee_within_the_minimum_run_and_a_suspend():
+    borrowed = [
+        WorkloadJob(id=f"b{number}", submit=0, duration=10 * HOUR, project="b", preemptible=True)
+        for number in range(16)
+    ]
+    back = [
+        WorkloadJob(id=f"a{number}", submit=100, duration=HOUR, project="a") for number in range(4)
+    ]
+    guaranteed = {name: ProjectView(slug=name, guarantee=Limits(cards=4)) for name in ("a", "b")}
+    found = simulate(
+        borrowed + back,
+        parse_fleet("1x8xV100-32G"),
+        contestant("default", Rules(min_run=1800, service_levels=())),
+        Conditions(projects=guaranteed, suspend_seconds=120),
+    )
+    waits = [row.wait for row in found.rows if row.project == "a"]
+    assert max(waits) <= 1800 + 120
+    assert sum(row.preemptions for row in found.rows) == 4

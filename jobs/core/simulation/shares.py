@@ -8,14 +8,14 @@ of the card time must be as their weights.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable
 
 
 class ShareMeter:
     """Adds up what each project holds, apart for each set of projects that wait."""
 
-    def __init__(self, weights: Mapping[str, float]) -> None:
-        self._weights = weights
+    def __init__(self, weight: Callable[[str], float]) -> None:
+        self._weight = weight
         self._waiting: Counter[str] = Counter()
         self._held: dict[str, float] = defaultdict(float)  # cards, by project
         self._got: dict[frozenset[str], dict[str, float]] = {}
@@ -57,7 +57,7 @@ class ShareMeter:
         longest = max(self._spans, key=lambda names: (self._spans[names], sorted(names)))
         got = self._got[longest]
         total = sum(got.values())
-        weights = {name: self._weights.get(name, 1.0) for name in longest}
+        weights = {name: self._weight(name) for name in longest}
         if not total or not all(weights.values()):
             return {}
         whole = sum(weights.values())

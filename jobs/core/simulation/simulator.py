@@ -68,7 +68,7 @@ class _Simulation:
             job.id: Live(job, shape) for job in self._jobs if (shape := shapes.of(job)) is not None
         }
         self._waiting: set[str] = set()
-        self._shares = ShareMeter(conditions.weights)
+        self._shares = ShareMeter(conditions.weight)
         self._events: list[tuple[float, int, int, str, int]] = []
         self._numbers = count()
         self._look_at = math.inf

@@ -58,7 +58,8 @@ def projects(jobs: Iterable[WorkloadJob], conditions: Conditions) -> Iterator[Pr
     for each in jobs:
         people.setdefault(each.project, {})[each.user] = UserView(name=each.user)
     for slug, users in people.items():
-        yield ProjectView(slug=slug, weight=conditions.weights.get(slug, 1.0), users=users)
+        known = conditions.projects.get(slug) or ProjectView(slug=slug)
+        yield replace(known, weight=conditions.weight(slug), users={**users, **known.users})
 
 
 def charge_rate_of(run: RunView, cards: Mapping[str, DeviceView]) -> float:

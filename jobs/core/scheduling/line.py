@@ -171,7 +171,7 @@ class Line:
         self._move(project, moving)
 
     def _move(self, project: ProjectLine, people: AbstractSet[str]) -> None:
-        if not people.intersection(project.people):
+        if people.isdisjoint(project.people):
             return
         lanes = list(project.lanes.values())
         jobs = [job for lane in lanes for job in lane.jobs.values() if job.user in people]

@@ -16,8 +16,10 @@ from jobs.core.scheduling.scheduler import Scheduler
 from jobs.core.snapshot import JobView, Snapshot
 
 EARLY, LATE = 0.7, 1.5  # by which remaining times are shortened and stretched for the range
-_MOST_EVENTS = 2_000
+_MOST_STEPS = 2_000
 _FURTHEST = 30 * 24 * 3600.0  # seconds; what lies beyond is not worth a number
+_FINE, _COARSE, _MANY_RUNS = 0.01, 0.1, 10_000
+"""A step is this part of the time looked ahead: the fine one where few jobs run, the coarse one where many do."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,18 +32,25 @@ class Expected:
 
 
 def forecast(
-    snapshot: Snapshot, wanted: Collection[str], *, go_on: Callable[[], bool] = lambda: True
+    snapshot: Snapshot,
+    wanted: Collection[str],
+    *,
+    ranks: Mapping[str, int] | None = None,
+    go_on: Callable[[], bool] = lambda: True,
 ) -> dict[str, Expected]:
     """The expected starts of the `wanted` queued jobs; those of which nobody can tell are left out.
 
-    Every queued job of the snapshot takes part, so a caller with a long queue passes its head only. `go_on` is asked
-    before each step forward: where it says no, only what all three plays have shown until then is told.
+    Every queued job of the snapshot takes part, so a caller with a long queue passes its head only. `ranks` is the
+    order of the site's policy. `go_on` is asked before each step of the likely course; where it says no, only what was
+    seen until then is told.
     """
-    likely = _Play(snapshot, 1.0).starts_of(wanted, go_on)
+    course = _Play(snapshot, 1.0, ranks)
+    likely = course.starts_of(wanted, go_on=go_on)
     if not likely:
         return {}
-    early = _Play(snapshot, EARLY).starts_of(likely, go_on)
-    late = _Play(snapshot, LATE).starts_of(likely, go_on)
+    most = 2 * course.steps + 50  # the two other courses have about as many steps
+    early = _Play(snapshot, EARLY, ranks).starts_of(likely, most=most)
+    late = _Play(snapshot, LATE, ranks).starts_of(likely, most=most)
     return {
         job_id: Expected(
             at=at,
@@ -56,11 +65,16 @@ def forecast(
 class _Play:
     """The future of a snapshot, with all remaining times multiplied by one factor."""
 
-    def __init__(self, snapshot: Snapshot, factor: float) -> None:
-        self._now = snapshot.now
+    def __init__(
+        self, snapshot: Snapshot, factor: float, ranks: Mapping[str, int] | None = None
+    ) -> None:
+        self.steps = 0
+        self._now = self._begun = snapshot.now
         self._until = snapshot.now + _FURTHEST
         self._factor = factor
+        self._grain = _FINE + (_COARSE - _FINE) * min(1.0, len(snapshot.running) / _MANY_RUNS)
         self._scheduler = Scheduler.of(snapshot)
+        self._scheduler.rank(ranks)
         self._ends: dict[str, float] = {}
         self._events: list[tuple[float, str]] = []
         self._starts: dict[str, float] = {}
@@ -76,21 +90,30 @@ class _Play:
                 self._gone[run.job.id] = run.job
 
     def starts_of(
-        self, wanted: Collection[str], go_on: Callable[[], bool] = lambda: True
+        self,
+        wanted: Collection[str],
+        *,
+        go_on: Callable[[], bool] = lambda: True,
+        most: int = _MOST_STEPS,
     ) -> Mapping[str, float]:
-        """When each of these jobs starts; those that do not start within sight are missing."""
+        """When each of these jobs starts; those that do not start within sight, or `most` steps, are missing."""
         missing = set(wanted)
-        for _ in range(_MOST_EVENTS):
+        while self.steps < most and go_on():
+            self.steps += 1
             self._follow(self._scheduler.decide(self._now))
             missing.difference_update(self._starts)
-            upcoming = min(
-                self._events[0][0] if self._events else math.inf, self._scheduler.next_change()
-            )
-            if not missing or upcoming > self._until or not go_on():
+            upcoming = self._upcoming()
+            if not missing or upcoming > self._until:
                 break
-            self._now = max(self._now, upcoming)
+            self._now = upcoming
             self._let_end()
         return {job_id: at for job_id, at in self._starts.items() if job_id in wanted}
+
+    def _upcoming(self) -> float:
+        """When something happens next; what happens shortly after one another is taken together."""
+        at = self._events[0][0] if self._events else math.inf
+        step = self._grain * (self._now - self._begun)
+        return max(self._now + step, min(at, self._scheduler.next_change()))
 
     def _follow(self, plan: Plan) -> None:
         for start in plan.starts:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from jobs.core.constraints import Need, is_of_type, room
+from jobs.core.plan import Plan, WaitCode
 from jobs.core.scheduling.scheduler import Scheduler
-from jobs.core.snapshot import JobView, Snapshot
+from jobs.core.snapshot import JobView, RunView, Snapshot
 from jobs.core.states import Priority
 from jobs.core.units import GIB
 
@@ -20,16 +21,31 @@ class WhatIf:
     value: object
     starts_now: bool
     position: int  # in the queue, from 1; 0 where it starts now
+    suspended: int = 0  # running jobs that would make room for it
 
 
-def what_ifs(snapshot: Snapshot, job_id: str) -> list[WhatIf]:
-    """Changes that would make the queued job start now, or put it further ahead. Empty where there are none."""
-    job = next(each for each in snapshot.queued if each.id == job_id)
-    before = Scheduler.of(snapshot)
-    before.decide(snapshot.now)
-    place = _place(before, job_id)
-    tried = (_try(snapshot, job, field, value) for field, value in _changes(job, before))
-    return [each for each in tried if each.starts_now or 0 < each.position < place]
+def what_ifs(
+    snapshot: Snapshot, job_id: str, *, ranks: Mapping[str, int] | None = None
+) -> list[WhatIf]:
+    """Changes that would make the queued job start now, or put it further ahead. Empty where there are none.
+
+    `ranks` is the order of the site's policy: what that would say to another priority cannot be told.
+    """
+    scheduler = Scheduler.of(snapshot)
+    scheduler.rank(ranks)
+    scheduler.decide(snapshot.now)
+    job, reason = scheduler.job(job_id), scheduler.why(job_id)
+    if job is None or (reason is not None and reason.code is WaitCode.WAIT_PREEMPTION):
+        return []  # it starts now, or room is being made for it
+    place = _place(scheduler, job_id)
+    tried = [
+        _try(scheduler, job, field, value, snapshot.now)
+        for field, value in _changes(job, scheduler)
+        if ranks is None or field != "priority"
+    ]
+    return [
+        each for each in tried if each.starts_now or each.suspended or 0 < each.position < place
+    ]
 
 
 def _changes(job: JobView, before: Scheduler) -> Iterator[tuple[str, object]]:
@@ -58,17 +74,44 @@ def _most_memory(job: JobView, before: Scheduler) -> int:
     return max(enough, default=0) // GIB * GIB
 
 
-def _try(snapshot: Snapshot, job: JobView, field: str, value: object) -> WhatIf:
+def _try(scheduler: Scheduler, job: JobView, field: str, value: object, now: float) -> WhatIf:
+    """Decide with one field changed, and undo whatever came of it."""
     changed = replace(job, **{field: value})  # type: ignore[arg-type] # a field of JobView with a value of its type
-    queued = tuple(changed if each.id == job.id else each for each in snapshot.queued)
-    scheduler = Scheduler.of(replace(snapshot, queued=queued))
-    started = {start.job for start in scheduler.decide(snapshot.now).starts}
+    runs = {run.job.id: run for run in scheduler.runs}
+    waiting = {job.id: job}
+    scheduler.queue(changed)
+    place = _place(scheduler, job.id)
+    plan = scheduler.decide(now)
+    _undo(scheduler, plan, runs, waiting, now)
+    starts_now = any(start.job == job.id for start in plan.starts)
     return WhatIf(
         field=field,
         value=value,
-        starts_now=job.id in started,
-        position=0 if job.id in started else _place(scheduler, job.id),
+        starts_now=starts_now,
+        position=0 if starts_now else place,
+        suspended=sum(preempt.beneficiary == job.id for preempt in plan.preemptions),
     )
+
+
+def _undo(
+    scheduler: Scheduler,
+    plan: Plan,
+    runs: Mapping[str, RunView],
+    waiting: dict[str, JobView],
+    now: float,
+) -> None:
+    """As if it had never been decided: `runs` run, and `waiting` with all that has started waits again."""
+    for start in plan.starts:
+        ended = scheduler.end(start.job, now)
+        waiting.setdefault(start.job, ended.job)
+    for preempt in plan.preemptions:
+        scheduler.put_run(runs[preempt.job])
+        promised = scheduler.job(preempt.beneficiary)
+        if promised is not None:
+            waiting.setdefault(promised.id, promised)
+    for each in waiting.values():
+        scheduler.withdraw(each.id)
+        scheduler.queue(each)
 
 
 def _place(scheduler: Scheduler, job_id: str) -> int:

@@ -1,7 +1,7 @@
-"""One cycle: reconcile -> snapshot -> decide -> apply -> launch. Read this file first.
+"""One cycle: reconcile -> refresh -> decide -> apply -> launch. Read this file first.
 
 The decisions are pure (`jobs.core`); every step that changes something is guarded, so that a step which has gone
-stale since the snapshot is dropped and decided again a moment later.
+stale since is dropped and decided again a moment later.
 """
 
 from __future__ import annotations
@@ -14,16 +14,19 @@ from django.db import transaction
 from django.db.models import prefetch_related_objects
 from django.utils import timezone
 
-from jobs import dependencies, endings, lifecycle, loglinks, preparation, snapshots
-from jobs.core.decide import decide
-from jobs.core.plan import Plan, Start, Wait
+from gpus.models import Device
+from jobs import dependencies, endings, lifecycle, loglinks, ordering, preempting, preparation
+from jobs.core.plan import Start, Wait
 from jobs.engines import local_engine
 from jobs.engines.base import Engine
-from jobs.models import Attempt
+from jobs.mirror import Mirror
+from jobs.models import Attempt, Job
 from jobs.reconciling import reconcile
 from jobs.refs import ref_of
 from jobs.refusals import Refused
-from jobs.snapshots import Picture
+
+_MANY_WAIT = 1_000  # from which on only what is new is explained in each pass
+_MOST_EXPLAINED = 200
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +37,8 @@ class Cycle:
     def __init__(self, engine: Engine | None = None) -> None:
         self._engine = engine or local_engine()
         self._took_over_at = timezone.now()
+        self._mirror = Mirror()
+        self._policy = ordering.DispatchersPolicy()
 
     def run(self, hinted: Collection[str] | None = None) -> int:
         """Run once; how many attempts were started.
@@ -46,20 +51,27 @@ class Cycle:
         # 2. Who has waited for a job that has succeeded meanwhile?
         if hinted is None:
             dependencies.release_the_met()
-        # 3. What starts, and why does the rest wait?
-        picture = snapshots.take()
-        plan = decide(picture.snapshot)
-        # 4. Book it: one transaction, each start guarded by itself
-        started = _apply(plan.starts, picture)
+        # 3. What has changed since the last cycle, and what follows from it?
+        self._mirror.refresh()
+        self._policy.order(self._mirror)
+        plan = self._mirror.decide()
+        # 4. Book it: one transaction, each start guarded by itself; and tell those who must make room
+        started = _apply(plan.starts)
+        preempting.apply(plan.preemptions)
         # 5. Now that the bookings are on disk, let the processes begin
         prefetch_related_objects(started, "allocations__device")
         for attempt in started:
             self._launch(attempt)
         # 6. Keep the reasons that have changed
-        _explain(plan, picture)
+        if hinted is None:
+            self._explain()
         # 7. Last, because nobody waits for it: links to the new logs, where people want them
         loglinks.link(started)
         return len(started)
+
+    def close(self) -> None:
+        """End what runs beside the cycle: the process of the site's policy."""
+        self._policy.close()
 
     def _launch(self, attempt: Attempt) -> None:
         try:
@@ -69,24 +81,41 @@ class Cycle:
             if self._engine.revoke(ref_of(attempt)):
                 lifecycle.finish(attempt, endings.launch_failed(str(error)))
 
+    def _explain(self) -> None:
+        """Store a reason where its code has changed; the numbers of now are computed when somebody reads them."""
+        codes, scheduler = self._mirror.wait_codes, self._mirror.scheduler
+        changed: dict[str, list[Wait]] = defaultdict(list)
+        for job_id in _to_explain(codes):
+            wait = scheduler.why(job_id)
+            if wait is not None and wait.code != codes[job_id]:
+                changed[wait.code].append(wait)
+                codes[job_id] = wait.code
+        for waits in changed.values():
+            lifecycle.explain_wait([wait.job for wait in waits], waits[0].code, waits[0].numbers)
 
-def _apply(starts: Sequence[Start], picture: Picture) -> list[Attempt]:
+
+def _to_explain(codes: dict[str, str]) -> list[str]:
+    """The jobs whose reason is looked at: all of a short queue, else those that have none yet."""
+    if len(codes) <= _MANY_WAIT:
+        return list(codes)
+    return [job_id for job_id, code in codes.items() if not code][:_MOST_EXPLAINED]
+
+
+def _apply(starts: Sequence[Start]) -> list[Attempt]:
+    if not starts:
+        return []
+    uuids = {each.uuid for start in starts for each in start.placements}
+    devices = {
+        device.uuid: device
+        for device in Device.objects.filter(uuid__in=uuids).select_related("node")
+    }
+    rows = Job.objects.queued().filter(pk__in=[start.job for start in starts])
+    jobs = {job.pk: job for job in rows.select_related("project", "owner")}
     with transaction.atomic():
-        attempts = [_start(start, picture) for start in starts]
+        attempts = [_start(start, jobs, devices) for start in starts if start.job in jobs]
     return [attempt for attempt in attempts if attempt is not None]
 
 
-def _start(start: Start, picture: Picture) -> Attempt | None:
-    placements = [(picture.devices[each.uuid], each.memory) for each in start.placements]
-    node = placements[0][0].node
-    return lifecycle.start(picture.jobs[start.job], node, placements)
-
-
-def _explain(plan: Plan, picture: Picture) -> None:
-    """Store a reason where its code has changed; the numbers of now are computed when somebody reads them."""
-    changed: dict[str, list[Wait]] = defaultdict(list)
-    for wait in plan.waits:
-        if picture.jobs[wait.job].wait_code != wait.code:
-            changed[wait.code].append(wait)
-    for waits in changed.values():
-        lifecycle.explain_wait([wait.job for wait in waits], waits[0].code, waits[0].numbers)
+def _start(start: Start, jobs: dict[str, Job], devices: dict[str, Device]) -> Attempt | None:
+    placements = [(devices[each.uuid], each.memory) for each in start.placements]
+    return lifecycle.start(jobs[start.job], placements[0][0].node, placements)

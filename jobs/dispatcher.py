@@ -41,6 +41,7 @@ class Dispatcher:
                 messages = listener.receive(self._pause())
                 self._survive(messages)
         self._lease.give_up()
+        self._stand_by()
         log.info("The dispatcher has stopped. Running jobs go on.")
 
     def _pause(self) -> float:
@@ -58,7 +59,7 @@ class Dispatcher:
 
     def _pass(self, messages: list[dict[str, object]]) -> None:
         if not self._lease.hold():
-            self._cycle = None
+            self._stand_by()
             return
         if self._cycle is None:
             log.info("The dispatcher holds the lease and decides from now on.")
@@ -70,6 +71,11 @@ class Dispatcher:
             heartbeats.beat(heartbeats.DISPATCHER)
         else:
             self._cycle.run(hinted=_jobs_in(messages))
+
+    def _stand_by(self) -> None:
+        if self._cycle is not None:
+            self._cycle.close()
+            self._cycle = None
 
 
 def _jobs_in(messages: list[dict[str, object]]) -> frozenset[str]:

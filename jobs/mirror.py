@@ -109,6 +109,11 @@ class Mirror:
         self._unsure |= {each.job for each in plan.preemptions}
         return plan
 
+    @property
+    def values(self) -> SiteSettings:
+        """The site's settings, as last read."""
+        return self._values
+
     def rank(self, ranks: Mapping[str, int] | None) -> None:
         """Order by a policy's ranks from here on."""
         self._ranks = ranks

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from operator import attrgetter
 from typing import Any, Literal, NamedTuple
 
+from django.db.models import BooleanField, ExpressionWrapper, Q
 from django.utils import timezone
 
 from gpus import readings
@@ -58,7 +59,7 @@ class Card(NamedTuple):
     used: int | None
     foreign: int
     fault: str
-    is_fresh: bool  # stored as the time of the reading
+    is_fresh: bool  # whether its latest reading is
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -83,7 +84,7 @@ _COLUMNS = (
     "used",
     "foreign",
     "fault",
-    "read_at",
+    "is_fresh",
 )
 
 
@@ -99,11 +100,12 @@ def read(now: datetime) -> list[CardRow]:
 
 def cards(now: datetime) -> list[Card]:
     """All cards, by machine and index."""
-    oldest = now - STALE_AFTER
-    rows: Any = Device.objects.order_by("node__name", "index").values_list(*_COLUMNS)
+    is_fresh = ExpressionWrapper(Q(read_at__gte=now - STALE_AFTER), BooleanField())
+    devices = Device.objects.annotate(is_fresh=is_fresh).order_by("node__name", "index")
+    rows: Any = devices.values_list(*_COLUMNS)
     return [
-        Card._make((*row, read_at is not None and read_at >= oldest))
-        for *row, read_at in rows.iterator(chunk_size=10_000)
+        Card._make((*row, bool(fresh)))  # null where a card was never read
+        for *row, fresh in rows.iterator(chunk_size=10_000)
     ]
 
 

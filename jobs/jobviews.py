@@ -108,10 +108,11 @@ _NOTHING = Earlier()
 
 def queued(ids: Collection[str] | None = None) -> list[JobRow]:
     """The queued jobs; with `ids`, those of them."""
-    jobs = Job.objects.queued()
     if ids is None:
-        return list(_job_rows(jobs))
-    return [row for part in in_parts(ids) for row in _job_rows(jobs.filter(pk__in=part))]
+        return list(_job_rows(Job.objects.queued()))
+    rows = (row for part in in_parts(ids) for row in _job_rows(Job.objects.filter(pk__in=part)))
+    # Sorted out here: asked for the state as well, SQLite would go through the whole queue for a few ids.
+    return [row for row in rows if row.state == JobState.QUEUED]
 
 
 def row_of(job: Job) -> JobRow:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
+from gpus.models import Device
 from jobs import lifecycle, sitesettings, snapshots
 from jobs.core.ending import Ending
 from jobs.core.scheduling.rules import Rules
@@ -66,6 +67,11 @@ def test_a_stale_reading_leaves_nothing_to_measure() -> None:
     a_device(age=60)
     assert the_card().measured_free is None
     assert not taken().agents_fresh
+
+
+def test_a_card_that_was_never_read_admits_nothing() -> None:
+    Device.objects.filter(pk=a_device().pk).update(read_at=None)
+    assert (the_card().measured_free, taken().agents_fresh) == (None, False)
 
 
 def test_a_card_with_a_fault_leaves_nothing_to_measure() -> None:

@@ -84,6 +84,7 @@ class JobView:
     service: float = 0.0  # what its ended attempts have had
     preemptions: int = 0  # times that it was preempted within `Rules.preemption_window`
     suspend_seconds: float = 60.0  # what suspending and resuming it costs
+    saves_itself: bool = False  # it writes a checkpoint when it is told to suspend, and loses no work
     host_cpus: int = 0  # thousandths of a core, on each machine
     host_memory: int = 0  # bytes of main memory, on each machine
 

@@ -76,7 +76,8 @@ class Preemption:
     def cost(self, run: RunView, now: float) -> float:
         """GPU-seconds that are done again or spent on suspending and resuming if the job has to go now."""
         saved = run.started_at if run.saved_at is None else run.saved_at
-        return (max(0.0, now - saved) + run.job.suspend_seconds) * len(run.placements)
+        again = 0.0 if run.job.saves_itself else max(0.0, now - saved)
+        return (again + run.job.suspend_seconds) * len(run.placements)
 
     # --- who may be asked ----------------------------------------------------------------------------
 

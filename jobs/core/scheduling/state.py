@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable
 from heapq import heappop, heappush
 
+from jobs.core.constraints import Need
 from jobs.core.plan import Placement
 from jobs.core.scheduling.fleet import Fleet
 from jobs.core.scheduling.keys import Kind
@@ -18,6 +20,8 @@ from jobs.core.scheduling.rules import Rules
 from jobs.core.scheduling.runs import Runs
 from jobs.core.scheduling.usage import UsageBooks, charge_rate
 from jobs.core.snapshot import DeviceView, JobView, Limits, ProjectView, RunView
+
+FRAGMENTATION = "fragmentation"  # the way of placing that looks at what else is asked for
 
 _FURTHEST_STEP = 3  # people who have used more than three times their share are all alike
 _GRAIN = 3  # decimals of a weighted GPU-second: below it sits only the noise of rounding
@@ -42,7 +46,7 @@ class State:
         self.line = Line(rules)
         self.runs = Runs(rules)
         self.quota = QuotaBooks()
-        self.usage = UsageBooks(rules.half_life, rules.min_run)
+        self.usage = UsageBooks(rules.half_life, min(rules.min_run, rules.half_life))
         self.reservations = Reservations(self.fleet, self.runs, rules)
         self.promises = Promises()
         self.preemption = Preemption(self.fleet, self.runs, self.quota, rules)
@@ -106,6 +110,15 @@ class State:
         if not self.rules.preemption or not self.runs.projects_with_victims:
             return frozenset()
         return self.quota.guaranteed
+
+    def expect_more_of_the_same(self) -> None:
+        """Tell the fleet what is asked for, where its way of placing wants to know."""
+        if self.rules.placement != FRAGMENTATION:
+            return
+        shapes = Counter(Need.of(run.job) for run in self.runs)
+        for kind, group in self.line.groups.items():
+            shapes[kind.need] += sum(len(lane.jobs) for lane in group.lanes)
+        self.fleet.expect(shapes)
 
     def waiting(self, job_id: str) -> JobView | None:
         """A queued job, wherever it waits."""

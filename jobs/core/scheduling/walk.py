@@ -43,6 +43,7 @@ class Walk:
         state = self._state
         state.keep_nothing()
         if state.is_reachable:
+            state.expect_more_of_the_same()
             # 1. Those for whom room has been made come first: they were ahead when it was decided.
             self._keep_promises()
             # 2. What did not fit before is tried again where there is room now.
@@ -165,7 +166,8 @@ class Walk:
             return None
         self._upcoming[slug] = upcoming
         state, job = self._state, upcoming[1]
-        is_late = bool(self._overdue.get(slug))
+        # who borrows while others hold guarantees must not wait for ever; shares are not touched by it
+        is_late = bool(state.quota.guaranteed and self._overdue.get(slug))
         is_first = is_late or state.quota.is_within_guarantee(job, self._now)
         usage = 0.0 if state.line.has_policy else state.usage_by_share(slug, self._now)
         return (0 if is_first else 1, usage, state.line.key(job), slug)
@@ -234,7 +236,7 @@ class Walk:
 
     def _make_room(self, job: JobView, kind: Kind) -> bool:
         state = self._state
-        if guard_time(job, state.rules) <= self._now:
+        if job.service and guard_time(job, state.rules) <= self._now:
             kind = kind._replace(urgency=impatient_urgency(job, state.rules))
         if not self._may_push or not state.preemption.may_help(job, kind, self._now):
             return False

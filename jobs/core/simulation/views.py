@@ -37,6 +37,7 @@ def job(live: Live, conditions: Conditions, now: float) -> JobView:
         service=live.service,
         preemptions=sum(at > since for at in live.preempted_at),
         suspend_seconds=conditions.suspend_seconds,
+        saves_itself=True,  # in this world suspending loses nothing but its own time
         host_cpus=known.host_cpus,
         host_memory=known.host_memory,
     )

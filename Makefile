@@ -1,6 +1,6 @@
 # Each target is at most three lines; what they do is in scripts/.
 .DEFAULT_GOAL := help
-.PHONY: help setup run stop demo test check lint fix lock docs bench bench-latency test-llamafactory
+.PHONY: help setup run stop demo test check lint fix lock docs bench bench-latency bench-scheduler test-llamafactory
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,11 +40,15 @@ docs:  ## write the generated pages anew
 	@scripts/setup.sh dev
 	@.venv/bin/python scripts/write_docs.py
 
-bench: bench-latency  ## all measurements
+bench: bench-latency bench-scheduler  ## all measurements
 
 bench-latency:  ## submit to first instruction, and how many jobs a second, beside plain Popen and other queues
 	@scripts/setup.sh dev
 	@.venv/bin/python scripts/bench_latency.py
+
+bench-scheduler:  ## published results repeated, rivals, and what a cycle costs (traces: COOP_TRACES)
+	@scripts/setup.sh dev
+	@scripts/bench_scheduler.sh
 
 test-llamafactory:  ## a real fine-tune on the CPU with a real LLaMA-Factory (large download)
 	@scripts/setup.sh dev

@@ -65,7 +65,11 @@ class Mirror:
         changed = self._journal.changed(now)
         if changed is None:
             return self.reload(now)
+        self._is_loaded = (
+            False  # until all of it is taken over: if that fails, all is read anew next time
+        )
         self._take_over(now, values, changed)
+        self._is_loaded = True
         return self.scheduler
 
     def reload(self, now: datetime | None = None) -> Scheduler:

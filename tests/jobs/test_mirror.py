@@ -2,12 +2,14 @@ from __future__ import annotations
 
 from datetime import timedelta
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
+from django.db import OperationalError
 from django.utils import timezone
 
 from gpus.models import Device
-from jobs import lifecycle, sitesettings
+from jobs import cardviews, lifecycle, sitesettings
 from jobs.core.ending import Ending
 from jobs.core.states import JobState, Outcome, Priority, Reason
 from jobs.mirror import CHECK_AGAIN, Mirror
@@ -245,6 +247,18 @@ def test_a_change_without_an_event_is_found_by_counting(clock: Clock) -> None:
     clock.advance(CHECK_AGAIN.total_seconds() + 1)
     mirror.refresh()
     assert queued_ids(mirror) == set()
+
+
+def test_what_could_not_be_taken_over_is_read_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    a_device()
+    mirror = Mirror()
+    mirror.refresh()
+    job = a_job()
+    with monkeypatch.context() as broken:
+        broken.setattr(cardviews, "bookings", Mock(side_effect=OperationalError))
+        with pytest.raises(OperationalError):
+            mirror.refresh()
+    assert [start.job for start in decided(mirror).starts] == [job.pk]
 
 
 def test_a_policys_order_outlives_reading_all_anew() -> None:

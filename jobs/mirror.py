@@ -62,12 +62,12 @@ class Mirror:
         values = sitesettings.current()
         if not self._is_loaded or values.rules != self._values.rules:
             return self.reload(now)
+        self._is_loaded = (
+            False  # until all is taken over: if that fails, all is read anew next time
+        )
         changed = self._journal.changed(now)
         if changed is None:
             return self.reload(now)
-        self._is_loaded = (
-            False  # until all of it is taken over: if that fails, all is read anew next time
-        )
         self._take_over(now, values, changed)
         self._is_loaded = True
         return self.scheduler
@@ -79,6 +79,7 @@ class Mirror:
         return self.scheduler
 
     def _load(self, now: datetime) -> None:
+        self._is_loaded = False
         self._journal = Journal(now)  # before the rows: what is written meanwhile is read twice
         rows = snapshots.read(now)
         snapshot = rows.snapshot(self.usage, self.history)

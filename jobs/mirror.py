@@ -62,9 +62,7 @@ class Mirror:
         values = sitesettings.current()
         if not self._is_loaded or values.rules != self._values.rules:
             return self.reload(now)
-        self._is_loaded = (
-            False  # until all is taken over: if that fails, all is read anew next time
-        )
+        self._is_loaded = False  # if what follows fails, all is read anew next time
         changed = self._journal.changed(now)
         if changed is None:
             return self.reload(now)

@@ -16,11 +16,12 @@ from django.utils import timezone
 
 from jobs import queue, why
 from jobs.core.placement import Verdict
-from jobs.core.plan import Wait
+from jobs.core.scheduling.forecast import Expected
 from jobs.core.states import JobState, Priority
 from jobs.models import Allocation, Attempt, Job, JobEvent
 from jobs.preemptions import Preemption
 from jobs.queue import Why
+from jobs.starts import Start
 
 
 def job_json(job: Job, *, base_url: str = "") -> dict[str, Any]:
@@ -31,7 +32,8 @@ def job_json(job: Job, *, base_url: str = "") -> dict[str, Any]:
 def jobs_json(jobs: Sequence[Job], *, base_url: str = "") -> list[dict[str, Any]]:
     """Jobs with project and owner fetched, in a fixed number of queries, however many they are."""
     bookings = _latest_bookings(jobs)
-    return [_job(job, bookings[job.pk], base_url) for job in jobs]
+    is_one = len(jobs) == 1  # the place of one job is worth a longer look
+    return [_job(job, bookings[job.pk], base_url, is_one=is_one) for job in jobs]
 
 
 def why_json(reason: Why) -> dict[str, Any]:
@@ -42,17 +44,6 @@ def why_json(reason: Why) -> dict[str, Any]:
         "sentence": reason.sentence,
         "remedy": reason.remedy,
         "numbers": dict(reason.numbers),
-    }
-
-
-def wait_json(wait: Wait) -> dict[str, Any]:
-    """The same for a decision that was not stored, such as a dry run's."""
-    return {
-        "code": str(wait.code),
-        "class": why.who_acts(wait.code),
-        "sentence": why.sentence(wait.code, wait.numbers),
-        "remedy": why.remedy(wait.code),
-        "numbers": dict(wait.numbers),
     }
 
 
@@ -106,6 +97,16 @@ def attempt_json(attempt: Attempt) -> dict[str, Any]:
     }
 
 
+def start_json(start: Start | None) -> dict[str, Any]:
+    """When a waiting job is expected to start; all null where nobody can tell, or where it does not queue."""
+    expected = start.expected if start else None
+    return {
+        "eta": _epoch(expected.at if expected else None),
+        "eta_range": _range(expected),
+        "eta_unknown": start.sentence if start and start.unknown else None,
+    }
+
+
 def instant(moment: datetime | None) -> str | None:
     """A time as the API writes it."""
     if moment is None:
@@ -122,8 +123,17 @@ def _preemption_json(preemption: Preemption) -> dict[str, Any]:
     }
 
 
-def _job(job: Job, bookings: list[Allocation], base_url: str) -> dict[str, Any]:
+def _range(expected: Expected | None) -> list[str | None] | None:
+    return [_epoch(expected.earliest), _epoch(expected.latest)] if expected else None
+
+
+def _epoch(seconds: float | None) -> str | None:
+    return None if seconds is None else instant(datetime.fromtimestamp(round(seconds), UTC))
+
+
+def _job(job: Job, bookings: list[Allocation], base_url: str, *, is_one: bool) -> dict[str, Any]:
     reason = queue.why_waiting(job)
+    start = start_json(queue.start(job, reason))
     return {
         "id": job.pk,
         "task_id": job.task_id,
@@ -137,8 +147,9 @@ def _job(job: Job, bookings: list[Allocation], base_url: str) -> dict[str, Any]:
         "reason": job.reason or None,
         "detail": job.detail or None,
         "why": why_json(reason) if reason else None,
-        "position": queue.position(job) if job.state == JobState.QUEUED else None,
-        "eta": instant(_expected_end(job)),
+        "position": queue.position(job, exact=is_one) if job.state == JobState.QUEUED else None,
+        "eta": start["eta"] or instant(_expected_end(job)),
+        "eta_range": start["eta_range"],
         "resources": _resources(job),
         "allocations": [_allocation(booking) for booking in bookings],
         "progress": job.progress or None,

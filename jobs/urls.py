@@ -40,6 +40,7 @@ urlpatterns = [
     path("jobs/<str:job_id>/pause", job.pause, name="job-pause"),
     path("jobs/<str:job_id>/resume", job.resume, name="job-resume"),
     path("jobs/<str:job_id>/cancel", job.cancel, name="job-cancel"),
+    path("jobs/<str:job_id>/priority", job.priority, name="job-priority"),
     path("jobs/<str:job_id>/charts", charts.job_charts, name="job-charts"),
     path("jobs/<str:job_id>/log", joblog.log_lines, name="job-log"),
     path("jobs/<str:job_id>/log/download", joblog.log_download, name="job-log-download"),

@@ -6,6 +6,7 @@ import atexit
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
 
 import django
 import pytest
@@ -24,6 +25,15 @@ os.environ["XDG_STATE_HOME"] = f"{_home}/state"
 os.environ["XDG_CONFIG_HOME"] = f"{_home}/config"
 os.mkdir(f"{_home}/static")  # noqa: PTH102 - where collected files would be; whitenoise warns when it is not there
 django.setup()  # with this environment, before another conftest or a test imports a model
+
+from jobs import queuestate  # noqa: E402 - needs the line above
+
+
+@pytest.fixture(autouse=True)
+def no_queue_is_remembered() -> Iterator[None]:
+    """A test's rows are thrown away; what this process knows of the queue must go with them."""
+    yield
+    queuestate.drop()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext as _
-from ninja import Router
+from ninja import Query, Router
 
 from gpus.models import Device
 from jobs import queue, sitesettings, tokens
@@ -19,6 +19,7 @@ from jobs.core.problems import shortened
 from jobs.models import Job
 from jobs.queue import QueueRow
 from jobs.serialize import instant, jobs_json
+from jobs.sight import sight_within
 from jobs.tokens import Grant
 from jobs.views.fleet import Segment, Tile, fleet_for
 
@@ -53,25 +54,27 @@ def undrain_gpu(request: HttpRequest, uuid: str) -> HttpResponse:
 
 
 @router.get("/queue", response=QueueOut, auth=Allowed(tokens.READ))
-def show_queue(request: HttpRequest) -> HttpResponse:
-    """Every waiting job in its order. Of another project's it says the needs only, unless the queue is open."""
-    caller = grant(request)
-    rows = queue.rows(caller.user)
-    seen = [row.job for row in rows if row.job is not None and _may_see(caller, row.job)]
+def show_queue(
+    request: HttpRequest, limit: Annotated[int, Query(ge=1, le=queue.POSITIONS)] = queue.POSITIONS
+) -> HttpResponse:
+    """The first waiting jobs in their order. Of another project's it says the needs only, unless the queue is open."""
+    queued = queue.rows(sight_within(grant(request).projects()), limit)
+    seen = [row.job for row in queued.rows if row.job is not None]
     known = {item["id"]: item for item in jobs_json(seen, base_url=base_url(request))}
-    is_open = sitesettings.current().queue_is_open
-    return answer(request, {"items": [_row(row, known, is_open) for row in rows]})
+    items = [_row(row, known) for row in queued.rows]
+    return answer(request, {"items": items, "more": queued.more})
 
 
-def _row(row: QueueRow, known: dict[str, dict[str, Any]], is_open: bool) -> dict[str, Any]:
+def _row(row: QueueRow, known: dict[str, dict[str, Any]]) -> dict[str, Any]:
     job = known.get(row.job.pk) if row.job else None
-    named = is_open or job is not None
     return {
         "position": row.position,
         "min_memory_bytes": row.needs,
         "gpus": row.gpus,
-        "name": row.named if named else None,
-        "owner": row.owner if named else None,
+        "name": row.named or None,
+        "owner": row.owner or None,
+        "eta": job["eta"] if job else None,
+        "eta_range": job["eta_range"] if job else None,
         "job": job,
     }
 

@@ -1,4 +1,4 @@
-"""`/jobs/<id>/...`: why it waits, its log, what happened to it, what it used."""
+"""`/jobs/<id>/...`: its log, what happened to it, what it used."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from django.utils.translation import gettext as _
 from ninja import Query, Router, Schema
 
 from gpus.models import HolderReading
-from jobs import preemptions, queue, rundir, tokens
+from jobs import preemptions, rundir, tokens
 from jobs.api.answers import LARGEST_PAGE, answer
 from jobs.api.auth import Allowed, grant
 from jobs.api.finding import find_job
 from jobs.api.problems import Invalid, NotFound
-from jobs.api.schemas import EventsOut, ReadingsOut, WhyDetailOut
+from jobs.api.schemas import EventsOut, ReadingsOut
 from jobs.models import Job
-from jobs.serialize import event_json, instant, verdict_json, why_json
+from jobs.serialize import event_json, instant
 
 router = Router()
 
@@ -36,18 +36,6 @@ class LogQuery(Schema):
         None
     )
     attempt: Annotated[int | None, Query(ge=1, description="default: the latest")] = None
-
-
-@router.get("/jobs/{job_id}/why", response=WhyDetailOut, auth=Allowed(tokens.READ))
-def job_why(request: HttpRequest, job_id: str) -> HttpResponse:
-    """Why a job does not run, with numbers, and what each card says to it."""
-    job = find_job(request, job_id)
-    reason = queue.why_waiting(job, with_verdicts=True)
-    where = {"job": job.pk, "state": job.state, "position": queue.position(job)}
-    if reason is None:
-        return answer(request, {**where, **_not_waiting(job), "cards": []})
-    cards = [verdict_json(verdict) for verdict in reason.verdicts]
-    return answer(request, {**where, **why_json(reason), "cards": cards})
 
 
 @router.get("/jobs/{job_id}/log", auth=Allowed(tokens.READ))
@@ -104,21 +92,6 @@ def job_readings(
             _("Allowed: %(allowed)s.") % {"allowed": ", ".join(map(str, RESOLUTIONS))},
         )
     return answer(request, {"items": _readings(job, seconds, since)})
-
-
-def _not_waiting(job: Job) -> dict[str, Any]:
-    words = {"job": job, "state": job.state, "detail": job.detail}
-    if job.is_active:
-        sentence = _("“%(job)s” does not wait: it is %(state)s.") % words
-    else:
-        sentence = _("“%(job)s” has ended: %(state)s. %(detail)s") % words
-    return {
-        "code": "NOT_WAITING",
-        "class": "wait",
-        "sentence": sentence.strip(),
-        "remedy": "",
-        "numbers": {},
-    }
 
 
 def _read(path: Path, wanted: LogQuery) -> tuple[int, bytes]:

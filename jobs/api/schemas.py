@@ -60,15 +60,6 @@ class VerdictOut(Schema):
     verdict: str
 
 
-class WhyDetailOut(WhyOut):
-    """Why a job does not run, card by card."""
-
-    job: str
-    state: JobState
-    position: int | None
-    cards: list[VerdictOut]
-
-
 class ResourcesOut(Schema):
     """What a job asked for."""
 
@@ -107,9 +98,14 @@ class JobOut(Schema):
     detail: str | None = Field(description="the same as one sentence")
     why: WhyOut | None = Field(description="why it does not run now; null where it does or ended")
     position: int | None = Field(
-        description="place in the queue, from 1; null where there is none, or none yet"
+        description="place in the queue, from 1; null where there is none, none yet, or too far back"
     )
-    eta: datetime | None = Field(description="expected end of a running job; null: not known")
+    eta: datetime | None = Field(
+        description="expected end of a running job, or start of a queued one; null: not known"
+    )
+    eta_range: list[datetime] | None = Field(
+        description="between which two times a queued job is expected to start"
+    )
     resources: ResourcesOut
     allocations: list[AllocationOut]
     progress: dict[str, Any] | None = Field(description="step, total, loss, rate, eta_s ...")
@@ -151,9 +147,13 @@ class PlanOut(Schema):
     priority: PriorityName
     resources: ResourcesOut
     starts_now: bool
-    position: int = Field(description="its place in the queue, from 1")
+    position: int | None = Field(description="its place in the queue, from 1; null: far back")
     why: WhyOut | None
+    eta: datetime | None = Field(description="its expected start; null: not known")
+    eta_range: list[datetime] | None = Field(description="between which two times")
+    eta_unknown: str | None = Field(description="why there is no eta")
     cards: list[VerdictOut]
+    cards_more: int = Field(description="cards of a large fleet that are left out")
     warnings: list[WarningOut]
     active: ActiveOut | None = Field(description="the equal job that is active already")
 

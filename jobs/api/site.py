@@ -11,7 +11,7 @@ from django.http import HttpRequest, HttpResponse
 from ninja import NinjaAPI
 
 from jobs import tokens
-from jobs.api import account, datasets, fleet, history, jobs, projects, settings, tokenroutes
+from jobs.api import account, datasets, fleet, history, jobs, projects, settings, tokenroutes, why
 from jobs.api.auth import Allowed
 from jobs.api.problems import problem_response, refusal_of
 from jobs.core.version import __version__
@@ -62,6 +62,7 @@ api = CoopAPI(
 )
 api.add_router("", jobs.router, tags=["jobs"])
 api.add_router("", history.router, tags=["jobs"])
+api.add_router("", why.router, tags=["jobs"])
 api.add_router("", fleet.router, tags=["cards"])
 api.add_router("", projects.router, tags=["projects"])
 api.add_router("", datasets.router, tags=["datasets"])

@@ -20,6 +20,8 @@ class QueueRowOut(Schema):
     gpus: int
     name: str | None
     owner: str | None
+    eta: datetime | None = Field(description="expected start")
+    eta_range: list[datetime] | None = Field(description="between which two times")
     job: JobOut | None
 
 
@@ -27,6 +29,7 @@ class QueueOut(Schema):
     """The waiting jobs: the queued ones in their order, then the held ones."""
 
     items: list[QueueRowOut]
+    more: int = Field(description="jobs that wait behind these")
 
 
 class HolderJobOut(Schema):

@@ -4,26 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext as _
 
-from jobs import queue, snapshots, submission
+from jobs import queue, submission
 from jobs.api.answers import answer, base_url
 from jobs.api.auth import grant
 from jobs.api.finding import project_to_use
 from jobs.api.taskinput import invalid_task, task_in
-from jobs.core.decide import decide, in_order
 from jobs.core.jobspec import JobSpec, checked_spec
-from jobs.core.placement import verdicts
 from jobs.core.problems import TaskFileError
 from jobs.core.taskfile import parse_llamafactory_config
+from jobs.dryrun import dry_run
 from jobs.idempotency import Answer, keyed, once
 from jobs.models import Job
 from jobs.refusals import Warned
-from jobs.serialize import job_json, verdict_json, wait_json
+from jobs.serialize import job_json, start_json, verdict_json, why_json
+from jobs.sight import sight_within
 from jobs.submission import Prepared, Submission
 
 COMPUTED_AT_ONCE = 2000
@@ -78,17 +78,16 @@ def plan(request: HttpRequest, wanted: Wanted) -> dict[str, Any]:
         project=project_to_use(caller, wanted.project or spec.project),
         keep_impossible=wanted.keep_impossible,
     )
-    picture = snapshots.take().snapshot
-    view = snapshots.spec_view(prepared.spec, caller.user, prepared.project)
-    with_it = replace(picture, queued=(*picture.queued, view))
-    wait = next((each for each in decide(with_it).waits if each.job == view.id), None)
+    found = dry_run(prepared, caller.user, sight_within(caller.projects()))
     active = _active(prepared)
     return {
         **_asked(prepared),
-        "starts_now": wait is None,
-        "position": [each.id for each in in_order(with_it)].index(view.id) + 1,
-        "why": wait_json(wait) if wait else None,
-        "cards": [verdict_json(verdict) for verdict in verdicts(view, picture)],
+        "starts_now": found.starts_now,
+        "position": found.position,
+        "why": why_json(found.why) if found.why else None,
+        **start_json(found.start),
+        "cards": [verdict_json(verdict) for verdict in found.verdicts],
+        "cards_more": found.more_cards,
         "warnings": [*map(_warning, prepared.warnings), *_conflicts(prepared, active)],
         "active": {"id": active.pk, "run": active.run, "state": active.state} if active else None,
     }

@@ -138,6 +138,15 @@ def moment(at: datetime | None) -> SafeString | str:
 
 
 @register.simple_tag
+def clock(at: float) -> SafeString:
+    """A time (epoch seconds): today's as `14:20`, others with their date; a script shows it in the reader's zone."""
+    there = datetime.fromtimestamp(at, timezone.get_current_timezone())
+    is_today = there.date() == timezone.localdate()
+    words = there.strftime("%H:%M" if is_today else "%Y-%m-%d %H:%M")
+    return format_html('<time datetime="{}" data-clock>{}</time>', there.isoformat(), words)
+
+
+@register.simple_tag
 def ago(at: datetime | None) -> SafeString | str:
     """How long ago, with the exact time as its title."""
     if at is None:

@@ -50,6 +50,9 @@ class Draft:
     parent: str = ""  # the job that this repeats with a change
 
 
+CHANGES = ("resources.min_memory", "resources.gpu_type", "resources.exclusive")
+"""Fields that a link to the form may set."""
+
 _NAMES = tuple(field.name for field in fields(Draft))
 
 
@@ -64,26 +67,41 @@ def posted(request: HttpRequest) -> Draft:
     return draft
 
 
-def repeated(job: Job, *, more_memory: bool = False) -> Draft:
-    """The form filled in with a job that is to run again; with half as much memory again where it ran out."""
+def repeated(
+    job: Job, *, more_memory: bool = False, changes: Mapping[str, str] | None = None
+) -> Draft:
+    """The form filled in with a job that is to run again; with half as much memory again where it ran out.
+
+    `changes` are new values for some of `CHANGES`; an empty one leaves the field out. Where the job has not ended, a
+    changed copy gets a name of its own.
+    """
     memory = job.min_memory * 3 // 2 if more_memory else job.min_memory
+    resources = {**job.spec.get("resources", {}), "min_memory": memory} | _changed(changes or {})
+    name = f"{job.task_id[:59]}_copy" if changes and job.is_active else job.task_id
     base = Draft(project=job.project.slug, parent=job.pk)
     config = job.spec.get("llamafactory")
     if not isinstance(config, Mapping):
-        resources = {**job.spec.get("resources", {}), "min_memory": memory}
-        return replace(base, tab="text", task=task_text(job.spec, resources=resources))
+        text = task_text(job.spec, task_id=name, resources=resources)
+        return replace(base, tab="text", task=text)
+    memory_wanted = resources["min_memory"]
     return replace(
         base,
         tab="config",
         config=yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True),
-        task_id=job.task_id,
+        task_id=name,
         dataset=job.spec.get("dataset") or "",
         priority=Priority(job.priority).name.lower(),
-        min_memory=format_size(memory),
-        gpu_type=job.gpu_type,
+        min_memory=memory_wanted if isinstance(memory_wanted, str) else format_size(memory_wanted),
+        gpu_type=resources.get("gpu_type") or "",
         gpus=str(job.gpus) if job.gpus > 1 else "",
-        exclusive="yes" if job.exclusive else "",
+        exclusive="yes" if resources.get("exclusive") else "",
     )
+
+
+def _changed(changes: Mapping[str, str]) -> dict[str, str | bool]:
+    """New values of resources, by their names there."""
+    texts = {name.removeprefix("resources."): text for name, text in changes.items()}
+    return {name: text == "true" if name == "exclusive" else text for name, text in texts.items()}
 
 
 def spec_of(draft: Draft) -> JobSpec:

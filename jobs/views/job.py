@@ -7,16 +7,18 @@ from typing import Any
 
 from django.contrib import messages
 from django.db.models import Prefetch
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest
 from django.shortcuts import redirect, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
 from jobs import actions, preemptions, queue
-from jobs.core.states import JobState
+from jobs.core.states import JobState, Priority
+from jobs.explain import explain
 from jobs.models import Allocation, Job, JobEvent, User
 from jobs.preemptions import Preemption
 from jobs.refusals import Refused
+from jobs.sight import sight_of
 from jobs.views import story
 from jobs.views.deeds import deeds_for, held_words
 from jobs.views.joblog import last_lines
@@ -65,6 +67,16 @@ def cancel(request: HttpRequest, job_id: str) -> HttpResponse:
     return _do(request, job_id, actions.cancel)
 
 
+@require_POST
+def priority(request: HttpRequest, job_id: str) -> HttpResponse:
+    """Give a job another priority."""
+    job_for(request, job_id)  # first of all: what one may not see is not there
+    wanted = request.POST.get("priority", "").upper()
+    if wanted not in Priority.__members__:
+        return HttpResponseBadRequest("priority: low, medium or high")
+    return _do(request, job_id, lambda job, user: actions.set_priority(job, user, Priority[wanted]))
+
+
 def _do(request: HttpRequest, job_id: str, deed: Callable[[Job, User], Job]) -> HttpResponse:
     job, viewer, refusal = job_for(request, job_id), viewer_of(request), None
     try:
@@ -92,8 +104,7 @@ def _live(job: Job, viewer: User) -> dict[str, Any]:
         "state": JobState(job.state),
         "deeds": deeds_for(job, viewer),
         "held": held_words(job) if any(each.ended_at is None for each in attempts) else "",
-        "position": queue.position(job),
-        "why": queue.why_waiting(job, with_verdicts=True),
+        "told": explain(job, viewer, sight_of(viewer)),
         "steps": story.steps(events, told),
         "preempted": _preempted(job, events, told),
         "runs": story.runs(attempts),

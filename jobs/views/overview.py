@@ -11,6 +11,7 @@ from django.views.decorators.http import require_safe
 
 from jobs import queue
 from jobs.models import Job, User
+from jobs.sight import sight_of
 from jobs.views.fleet import fleet_for
 from jobs.views.signedin import viewer_of
 
@@ -61,11 +62,11 @@ def _fleet(viewer: User) -> dict[str, Any]:
 
 
 def _queue(viewer: User) -> dict[str, Any]:
-    rows = queue.rows(viewer)
+    queued = queue.rows(sight_of(viewer), QUEUE_ROWS)
     return {
-        "queue_rows": rows[:QUEUE_ROWS],
-        "queue_total": len(rows),
-        "queue_more": max(0, len(rows) - QUEUE_ROWS),
+        "queue_rows": queued.rows,
+        "queue_total": len(queued.rows) + queued.more,
+        "queue_more": queued.more,
     }
 
 

@@ -13,12 +13,13 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
 from gpus.models import Device
-from jobs import permissions, queue, snapshots, submission
-from jobs.core.placement import Verdict, verdicts
+from jobs import permissions, queue, submission
 from jobs.core.problems import Problem, TaskFileError
 from jobs.core.states import Priority
+from jobs.dryrun import DryRun, dry_run
 from jobs.models import Dataset, Job, User
 from jobs.refusals import Refused
+from jobs.sight import sight_of
 from jobs.views import draft as drafts
 from jobs.views.draft import Draft
 from jobs.views.signedin import job_for, viewer_of
@@ -32,7 +33,7 @@ class Answer:
     """What the site says to a draft: a plan, or a refusal with its problems by field."""
 
     prepared: submission.Prepared | None = None
-    verdicts: tuple[Verdict, ...] = ()
+    dry_run: DryRun | None = None
     refusal: Refused | None = None
 
     @property
@@ -116,8 +117,7 @@ def _answer(draft: Draft, viewer: User) -> Answer:
         return Answer(refusal=_invalid(error))
     except Refused as refusal:
         return Answer(refusal=refusal)
-    view = snapshots.spec_view(prepared.spec, viewer, prepared.project)
-    return Answer(prepared=prepared, verdicts=verdicts(view, snapshots.take().snapshot))
+    return Answer(prepared=prepared, dry_run=dry_run(prepared, viewer, sight_of(viewer)))
 
 
 def _with_posted_dataset(request: HttpRequest, draft: Draft, viewer: User) -> Draft:
@@ -132,7 +132,9 @@ def _with_posted_dataset(request: HttpRequest, draft: Draft, viewer: User) -> Dr
 def _first_draft(request: HttpRequest) -> Draft:
     if request.GET.get("from"):
         parent = job_for(request, request.GET["from"])
-        return drafts.repeated(parent, more_memory=request.GET.get("more_memory") == "yes")
+        changes = {name: request.GET[name] for name in drafts.CHANGES if name in request.GET}
+        more_memory = request.GET.get("more_memory") == "yes"
+        return drafts.repeated(parent, more_memory=more_memory, changes=changes)
     tab = request.GET.get("tab", "")
     dataset = request.GET.get("dataset", "")
     project = request.GET.get("project", "")

@@ -1,11 +1,14 @@
 // What every page does: times in the reader's zone, copy buttons, questions before grave deeds, keyboard shortcuts.
 
-import { clockTime, duration } from "./lib/format.js";
+import { clockTime, duration, shortTime } from "./lib/format.js";
 import { openSocket, refresh, startLive } from "./lib/live.js";
 
 function showTimes(root = document) {
   root.querySelectorAll("time[data-moment]").forEach((time) => {
     time.textContent = clockTime(new Date(time.dateTime));
+  });
+  root.querySelectorAll("time[data-clock]").forEach((time) => {
+    time.textContent = shortTime(new Date(time.dateTime));
   });
   root.querySelectorAll("time[data-title]").forEach((time) => {
     time.title = clockTime(new Date(time.dateTime));

@@ -10,7 +10,8 @@ from django.utils import timezone
 from gpus.models import HolderReading
 from jobs import heartbeats, lifecycle, queue, rundir
 from jobs.api import history
-from jobs.api.schemas import EventsOut, ReadingsOut, WhyDetailOut
+from jobs.api.schemas import EventsOut, ReadingsOut
+from jobs.api.whyschemas import WhyDetailOut
 from jobs.core.ending import Ending
 from jobs.core.states import Outcome, Reason
 from tests.jobs.apicalls import by_token, fits, problem

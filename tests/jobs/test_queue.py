@@ -6,6 +6,7 @@ from jobs import heartbeats, lifecycle, queue, why
 from jobs.core.states import Priority
 from jobs.models import Project
 from jobs.projects import join
+from jobs.sight import sight_of
 from tests.rows import GIB, a_device, a_job, a_running_job, a_user, an_admin
 
 pytestmark = pytest.mark.django_db
@@ -14,9 +15,6 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture(autouse=True)
 def fresh_queue():
     heartbeats.beat(heartbeats.DISPATCHER)
-    queue.forget()
-    yield
-    queue.forget()
 
 
 def test_positions_follow_priority_and_then_the_time_of_submit():
@@ -58,7 +56,7 @@ def test_held_jobs_come_last_and_without_a_position():
     held = a_job("held", priority=Priority.HIGH)
     lifecycle.hold(held, a_user())
     queued = a_job("queued")
-    assert [(row.job, row.position) for row in queue.rows(an_admin())] == [
+    assert [(row.job, row.position) for row in queue.rows(sight_of(an_admin())).rows] == [
         (queued, 1),
         (held, None),
     ]
@@ -68,7 +66,7 @@ def test_jobs_of_other_projects_are_anonymous_where_there_are_several():
     other = Project.objects.create(slug="vision", name="Vision")
     join(a_user("eve", role=None), other)
     a_job("secret", memory=23 * GIB, owner=a_user("owner"))
-    (row,) = queue.rows(a_user("eve", role=None))
+    (row,) = queue.rows(sight_of(a_user("eve", role=None))).rows
     assert (row.job, row.named, row.owner, row.why) == (None, "", "", None)
     assert (row.position, row.needs) == (1, 23 * GIB)
 

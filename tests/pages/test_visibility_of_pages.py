@@ -101,7 +101,7 @@ def test_every_address_of_a_foreign_job_answers_not_found(client, foreign):
     for address in addresses:
         method = (
             client.post
-            if address.rsplit("/", 1)[1] in {"pause", "resume", "cancel"}
+            if address.rsplit("/", 1)[1] in {"pause", "resume", "cancel", "priority"}
             else client.get
         )
         assert method(address).status_code == 404, address

@@ -34,6 +34,12 @@ export function clockTime(date) {
   return `${day} ${two(date.getHours())}:${two(date.getMinutes())}`;
 }
 
+// A time of today without its date.
+export function shortTime(date) {
+  const text = clockTime(date);
+  return text.startsWith(clockTime(new Date()).slice(0, 10)) ? text.slice(11) : text;
+}
+
 // A time that is left, no more exact than it is known.
 export function about(seconds) {
   return duration(seconds > 300 ? Math.round(seconds / 60) * 60 : seconds);

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict, defaultdict
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 from itertools import islice
@@ -64,6 +65,7 @@ class Reservations:
         self._kept: dict[str, _Kept] = {}
         self._taken: set[str] = set()
         self._boards: OrderedDict[Need, _Board] = OrderedDict()
+        self._changed: set[str] = set()  # cards, since the boards were last told
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -74,10 +76,9 @@ class Reservations:
         self._taken.clear()
         self._fleet.set_aside_nothing()
 
-    def touch(self, uuids: Collection[str]) -> None:
+    def touch(self, uuids: Iterable[str]) -> None:
         """These cards, or what runs on them, have changed."""
-        for board in self._boards.values():
-            board.touch(uuids)
+        self._changed.update(uuids)
 
     @property
     def taken(self) -> set[str]:
@@ -151,6 +152,9 @@ class Reservations:
         self._fleet.set_aside(kept.spare)
 
     def _board(self, need: Need) -> _Board:
+        for known in self._boards.values() if self._changed else ():
+            known.touch(self._changed)
+        self._changed.clear()
         board = self._boards.get(need)
         if board is None:
             board = self._boards[need] = _Board(need, self._fleet, self._runs)
@@ -178,9 +182,9 @@ class _Board:
         self._ranks: dict[_Place, tuple[object, ...]] = {}
         self._heap: list[tuple[tuple[object, ...], _Place]] = []
 
-    def touch(self, uuids: Iterable[str]) -> None:
+    def touch(self, uuids: AbstractSet[str]) -> None:
         """These cards have changed."""
-        self._stale.update(self._watched.intersection(uuids))
+        self._stale.update(self._watched & uuids)
 
     def refresh(self) -> None:
         """Look again at the cards that have changed."""

@@ -273,7 +273,7 @@ class State:
     # --- inside --------------------------------------------------------------------------------------
 
     def _touch(self, uuids: Iterable[str]) -> None:
-        self.reservations.touch(list(uuids))
+        self.reservations.touch(uuids)
         self.is_dirty = True
 
     def _unpromise(self, job_id: str) -> JobView | None:

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from django.db.models import Q
+
 from jobs.core.snapshot import Limits, ProjectView, UserView
 from jobs.models import Project, Quota, User
 from jobs.usage import PastUsage, Used
@@ -47,6 +49,18 @@ def read(usage: PastUsage, people: People | None = None) -> list[ProjectRow]:
         _row(project, quotas[project.pk], used.get(project.pk, {}), people, usage)
         for project in Project.objects.all()
     ]
+
+
+def limits_of(project: Project, user: User) -> ProjectView:
+    """The project's limits and this person's in it, without anything that was used: what no waiting changes."""
+    theirs = project.quotas.filter(Q(user=None) | Q(user=user))
+    quotas = {quota.user_id: quota for quota in theirs}
+    person = UserView(name=user.username, limit=_limits(quotas.get(user.pk), "limit"))
+    return ProjectView(
+        slug=project.slug,
+        limit=_limits(quotas.get(None), "limit"),
+        users=MappingProxyType({person.name: person}),
+    )
 
 
 def _row(

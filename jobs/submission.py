@@ -11,15 +11,19 @@ from django.db.models import Max
 from django.utils.translation import gettext as _
 
 from jobs import dependencies, lifecycle, snapshots
+from jobs.core.constraints import Obstacle
 from jobs.core.jobspec import JobSpec
 from jobs.core.llamafactory import check_config
 from jobs.core.placement import never_fits
 from jobs.core.plan import WaitCode
 from jobs.core.problems import Problem, TaskFileError
+from jobs.core.scheduling.quota import QuotaBooks
+from jobs.core.snapshot import JobView
 from jobs.core.taskfile import parse_task
 from jobs.core.template import template_of
 from jobs.models import Dataset, Job, Project, TrainingConfig, User
 from jobs.projects import project_for
+from jobs.projectviews import limits_of
 from jobs.refusals import Refused, Warned
 from jobs.why import sentence
 
@@ -181,24 +185,40 @@ def _names(rows: object) -> str:
 def _check_possible(
     spec: JobSpec, user: User, project: Project, keep_impossible: bool
 ) -> tuple[Warned, ...]:
-    """Refuse what no card of this site can ever hold. Before any card is known, nothing can be said."""
-    devices = snapshots.device_views()
-    if not devices:
+    """Refuse what no waiting helps: no card of this site can ever hold it, or no quota ever allow it."""
+    view = snapshots.spec_view(spec, user, project)
+    obstacle = never_fits(view, snapshots.device_views()) or _over_quota(view, user, project)
+    if obstacle is None:
         return ()
-    wait = never_fits(snapshots.spec_view(spec, user, project), devices)
-    if wait is None:
-        return ()
-    why = sentence(wait.code, wait.numbers)
+    why = sentence(obstacle.code, obstacle.numbers)
     if keep_impossible:
-        return (Warned(code=wait.code.lower(), detail=why),)
+        return (Warned(code=obstacle.code.lower(), detail=why),)
+    title, hint = _no_and_what_to_do(obstacle.code)
     raise SubmitRefused(
-        code=wait.code.lower(),
-        title=_("No card here can run this job"),
+        code=obstacle.code.lower(),
+        title=title,
         detail=why,
-        hint=_(
-            "Ask for what a card here has, or submit with keep_impossible if the card is on its way."
-        ),
-        extra={"numbers": dict(wait.numbers)},
+        hint=hint,
+        extra={"numbers": dict(obstacle.numbers)},
+    )
+
+
+def _over_quota(view: JobView, user: User, project: Project) -> Obstacle | None:
+    """Why the job is more than the project, or its owner there, may ever have at once."""
+    books = QuotaBooks()
+    books.put(limits_of(project, user))
+    obstacle = books.obstacle(view, view.submitted_at)
+    is_lasting = obstacle is not None and obstacle.code is WaitCode.OVER_PROJECT_QUOTA
+    return obstacle if is_lasting else None
+
+
+def _no_and_what_to_do(code: WaitCode) -> tuple[str, str]:
+    if code is WaitCode.OVER_PROJECT_QUOTA:
+        return _("The quota does not allow this job"), _(
+            "Ask for less, or have the quota raised; with keep_impossible it waits until then."
+        )
+    return _("No card here can run this job"), _(
+        "Ask for what a card here has, or submit with keep_impossible if the card is on its way."
     )
 
 

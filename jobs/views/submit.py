@@ -25,7 +25,7 @@ from jobs.views.draft import Draft
 from jobs.views.signedin import job_for, viewer_of
 from jobs.views.uploads import store_posted_file
 
-_IMPOSSIBLE = frozenset({"never_fits", "no_such_gpu_type", "over_project_quota"})
+_IMPOSSIBLE = frozenset({"never_fits", "no_such_gpu_type", "too_few_cards", "over_project_quota"})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,11 +4,11 @@ import pytest
 
 from jobs import lifecycle
 from jobs.core.states import JobState
-from jobs.models import Dataset, Job, Membership, Project, TrainingConfig
+from jobs.models import Dataset, Job, Membership, Project, Quota, TrainingConfig
 from jobs.projects import default_project, join
 from jobs.refusals import Refused
 from jobs.submission import Submission, submit
-from tests.rows import GIB, a_device, a_user, an_admin
+from tests.rows import GIB, a_device, a_running_job, a_user, an_admin
 
 pytestmark = pytest.mark.django_db
 
@@ -116,6 +116,46 @@ def test_an_impossible_job_is_kept_when_the_submitter_insists() -> None:
     text = "task_id: a\nresources: {min_memory: 600G}\ncommand: true\n"
     done = submit(text, a_user(), keep_impossible=True)
     assert [warned.code for warned in done.warnings] == ["never_fits"]
+
+
+TWO_CARDS = "task_id: a\nresources: {min_memory: 16G, gpus: 2}\ncommand: true\n"
+
+
+@pytest.mark.parametrize(
+    ("limit", "said"),
+    [
+        ({"limit_cards": 1}, "Asks for 2 (cards); the quota of its project is 1."),
+        (
+            {"limit_memory": 16 * GIB},
+            "Asks for 32 GiB (memory); the quota of its project is 16 GiB.",
+        ),
+        ({"limit_running": 0}, "Asks for 1 (running jobs); the quota of its project is 0."),
+    ],
+)
+def test_more_than_the_projects_quota_can_ever_allow_is_refused(limit, said) -> None:
+    Quota.objects.create(project=default_project(), **limit)
+    no = refusal(TWO_CARDS)
+    assert (no.code, no.status, no.detail) == ("over_project_quota", 422, said)
+
+
+def test_more_than_one_person_may_ever_have_is_refused_for_that_person_only() -> None:
+    Quota.objects.create(project=default_project(), user=a_user("member"), limit_cards=1)
+    no = refusal(TWO_CARDS, user=a_user("member"))
+    assert no.code == "over_project_quota"
+    assert "one person may have 1 in its project (member)" in no.detail
+    assert submit(TWO_CARDS, a_user("other")).created
+
+
+def test_a_quota_that_is_only_used_up_refuses_nothing() -> None:
+    Quota.objects.create(project=default_project(), limit_cards=2)
+    a_running_job("holder", device=a_device())
+    assert submit(TWO_CARDS, a_user(), keep_impossible=True).created
+
+
+def test_a_job_above_the_quota_is_kept_when_the_submitter_insists() -> None:
+    Quota.objects.create(project=default_project(), limit_cards=1)
+    done = submit(TWO_CARDS, a_user(), keep_impossible=True)
+    assert [warned.code for warned in done.warnings] == ["over_project_quota"]
 
 
 def test_a_card_type_that_is_not_here_is_refused_with_those_that_are() -> None:

@@ -28,14 +28,14 @@ class Step:
 def steps(standing: Standing, user: str, now: float, policy: str) -> list[Step]:
     """The steps of a job of `user`; `policy` is the setting of the site's policy, where it orders."""
     if standing.policy:
-        return [_guarantee(standing), _policy(policy)]
+        return [_guarantee(standing), _guard(standing, now), _policy(policy)]
     return list(_default(standing, user, now))
 
 
 def _default(standing: Standing, user: str, now: float) -> Iterator[Step]:
     yield _guarantee(standing)
-    yield _guard(standing, now)
     yield _project(standing)
+    yield _guard(standing, now)
     yield _person(standing, user)
     yield _priority(standing)
     if standing.service:

@@ -61,7 +61,7 @@ _SENTENCES: dict[str, Promise] = {
     ),
     f"{_W.WAIT_RESERVED}:quota": _("The quota that it would use is kept for %(kept_for)s."),
     _W.WAIT_PREEMPTION: _(
-        "Room is being made for it: running jobs that are being suspended: %(jobs)s."
+        "Running jobs are being suspended to make room for it (%(jobs)s)."
     ),
     f"{_W.WAIT_PREEMPTION}:made": _(
         "Room has been made for it; the next reading of the cards will show it."
@@ -196,6 +196,13 @@ def card_phrase(code: WaitCode | str, numbers: Mapping[str, Any]) -> str:
 def remedy(code: WaitCode | str, numbers: Mapping[str, Any] | None = None) -> str:
     """What would make it start, and who can do that."""
     return str(_worded(_REMEDIES, code, numbers or {}))
+
+
+def all_words(code: WaitCode) -> tuple[list[str], list[str]]:
+    """All sentences and all remedies that a code may have, with the places of their numbers: for the manual."""
+    said = [str(words) for name, words in _SENTENCES.items() if name.partition(":")[0] == code]
+    done = [str(words) for name, words in _REMEDIES.items() if name.partition(":")[0] == code]
+    return said, done
 
 
 def who_acts(code: WaitCode | str) -> str:

@@ -5,16 +5,23 @@ from __future__ import annotations
 import ast
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from enum import Enum
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from jobs.core.states import TERMINAL, TRANSITIONS, JobState, Outcome, Reason  # noqa: E402 - path set above
+from django.conf import settings  # noqa: E402 - path set above
+
+settings.configure(USE_I18N=False)  # the pages have the texts as they stand in the sources
+
+from jobs import why  # noqa: E402
+from jobs.core.plan import WaitCode  # noqa: E402
+from jobs.core.states import TERMINAL, TRANSITIONS, JobState, Outcome, Reason  # noqa: E402
 
 BEGIN, END = "<!-- generated: make docs -->", "<!-- end of the generated part -->"
+_PLACE = re.compile(r"%\((\w+)\)s")
 _COMMENT = re.compile(r'^    (?P<name>[A-Z_]+) = "[^"]*"(?:  # (?P<meaning>.*))?$', re.MULTILINE)
 
 
@@ -53,6 +60,28 @@ def lifecycle() -> Iterator[str]:
     outcomes = ", ".join(f"`{outcome.value}`" for outcome in Outcome)
     yield from ("", f"How an attempt ended: {outcomes}.", "", "| reason | meaning |", "|---|---|")
     yield from (f"| `{reason.value}` | {_meaning(reason)} |" for reason in Reason)
+
+
+_CLASSES = {
+    why.WAITING: "Waiting helps (`wait`)",
+    why.YOURS: "You can act (`act`)",
+    why.ADMINS: "An admin can act (`admin`)",
+}
+
+
+def reasons() -> Iterator[str]:
+    """The codes of jobs/why.py with their words, by who must do something."""
+    for who, title in _CLASSES.items():
+        yield from (f"### {title}", "", "| code | sentence | what to do |", "|---|---|---|")
+        for code in WaitCode:
+            if why.who_acts(code) == who:
+                sentences, remedies = why.all_words(code)
+                yield f"| `{code}` | {_cell(sentences)} | {_cell(remedies)} |"
+        yield ""
+
+
+def _cell(texts: Iterable[str]) -> str:
+    return "<br>".join(_PLACE.sub(r"*\1*", text) for text in texts)
 
 
 def files() -> Iterator[str]:
@@ -100,6 +129,7 @@ def _meaning(member: Enum) -> str:
 GENERATED: dict[str, Callable[[], Iterator[str]]] = {
     "docs/lifecycle.md": lifecycle,
     "docs/map.md": files,
+    "docs/reasons.md": reasons,
 }
 
 if __name__ == "__main__":

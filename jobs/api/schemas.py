@@ -37,7 +37,7 @@ class ProblemOut(Schema):
 class WhyOut(Schema):
     """Why a job does not run."""
 
-    code: str = Field(description="stable, such as WAIT_MEMORY; docs/api.md lists them")
+    code: str = Field(description="stable, such as WAIT_MEMORY; docs/reasons.md lists them")
     who: str = Field(
         alias="class", description="who must do something: wait (nobody), act (you), admin"
     )

@@ -1,4 +1,4 @@
-"""`list`, `show`, `why`, `events`, `logs`: what one may know about jobs."""
+"""`list`, `show`, `events`, `logs`: what one may know about jobs."""
 
 from __future__ import annotations
 
@@ -66,22 +66,6 @@ def show(
         typer.echo(f"{name:<12} {value}")
 
 
-def why(
-    job: JobArgument,
-    project: ProjectOption = None,
-    url: UrlOption = None,
-    json: JsonOption = False,
-) -> None:
-    """Say why a job waits, with numbers."""
-    with connected(url, project) as coop:
-        told = coop.why(job)
-    if json:
-        show_json(told)
-        return
-    for line in why_lines(told):
-        typer.echo(line)
-
-
 def events(
     job: JobArgument,
     project: ProjectOption = None,
@@ -124,15 +108,6 @@ def follow_log(
     write(coop.logs(name, follow=follow, tail=tail, attempt=attempt))
 
 
-def why_lines(told: Mapping[str, Any]) -> list[str]:
-    """The reason as text: sentence, what to do, each card, the place in the queue."""
-    lines = [told["sentence"], told["remedy"]]
-    lines += [f"  {_verdict(card)}" for card in told["cards"]]
-    if told["position"]:
-        lines.append(f"Position in the queue: {told['position']}")
-    return [line for line in lines if line]
-
-
 def event_line(event: Mapping[str, Any]) -> str:
     """One thing that happened: when, what, by whom, where it led, and why."""
     moved = event["new_state"] != event["old_state"]
@@ -145,12 +120,6 @@ def event_line(event: Mapping[str, Any]) -> str:
     return (
         f"{event['at']}  {event['kind']:<9} {state:<10} {', '.join(filter(None, parts))}".rstrip()
     )
-
-
-def _verdict(card: Mapping[str, Any]) -> str:
-    free = words.card_size(card["free_bytes"])
-    name = card["name"].removeprefix("NVIDIA ")
-    return f"{card['gpu']:<6} {name:<18} free {free:<10} {card['verdict'] or 'fits'}"
 
 
 def _print_jobs(jobs: list[Job], *, owners: bool) -> None:
@@ -192,7 +161,7 @@ def _facts(job: Mapping[str, Any], preempted: Sequence[str] = ()) -> list[tuple[
         ("needs", words.needs(job)),
         ("cards", ", ".join(_allocation(item) for item in job["allocations"])),
         ("progress", words.progress(job.get("progress") or {})),
-        ("expected", words.expected(job, now).removeprefix("-")),
+        ("expected", words.start(job, now) or words.expected(job, now).removeprefix("-")),
         ("submitted", job["submitted_at"]),
         ("started", job.get("started_at")),
         ("finished", job.get("finished_at")),

@@ -119,10 +119,18 @@ def plan_lines(plan: Mapping[str, Any]) -> list[str]:
     lines.append(f"Fits now on: {', '.join(fits) if fits else 'no card'}")
     if plan.get("active"):
         lines.append(f"The same job is {plan['active']['state'].lower()} already; nothing changes.")
-    elif plan["position"] > 1 or not fits:
-        lines.append(f"Position in the queue: {plan['position']}")
+    elif not plan["starts_now"]:
+        lines += _waits(plan)
     lines += [f"Warning: {warning['detail']}" for warning in plan["warnings"]]
     return lines
+
+
+def _waits(plan: Mapping[str, Any]) -> list[str]:
+    """Where it would stand, why it would not start at once, and when it would."""
+    place = plan["position"] or "far back"
+    lines = [f"Position in the queue: {place}", (plan.get("why") or {}).get("sentence")]
+    start = words.start(plan, words.now())
+    return [line for line in (*lines, start and f"Expected start: {start}") if line]
 
 
 def _report(job: Job, *, json: bool) -> None:

@@ -61,6 +61,28 @@ def expected(job: Mapping[str, Any], now: datetime) -> str:
     return f"≈ {duration((eta - now).total_seconds())}" if eta else "-"
 
 
+def start(told: Mapping[str, Any], now: datetime) -> str:
+    """When a queued job is expected to start, with the range, or why nobody can tell; empty where it does not queue."""
+    begin, span = moment(told.get("eta")), told.get("eta_range")
+    if begin is None or span is None:
+        return str(told.get("eta_unknown") or "")
+    earliest, latest = (moment(each) or begin for each in span)
+    if latest <= now:
+        return "now"
+    left = f"in {duration((begin - now).total_seconds())}"
+    if earliest == latest:
+        return f"≈ {clock(begin, now)} ({left})"
+    return (
+        f"≈ {clock(begin, now)}, between {clock(earliest, now)} and {clock(latest, now)} ({left})"
+    )
+
+
+def clock(at: datetime, now: datetime) -> str:
+    """A time in this machine's zone: `14:20` today, with its date on another day."""
+    there, today = at.astimezone(), now.astimezone().date()
+    return there.strftime("%H:%M" if there.date() == today else "%Y-%m-%d %H:%M")
+
+
 def remark(job: Mapping[str, Any]) -> str:
     """The one thing to know about a job: why it waits, how far it is, how it ended."""
     if job.get("why"):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from django.db import transaction
 from django.db.models import prefetch_related_objects
@@ -56,7 +56,7 @@ class Cycle:
         self._policy.order(self._mirror)
         plan = self._mirror.decide()
         # 4. Book it: one transaction, each start guarded by itself; and tell those who must make room
-        started = _apply(plan.starts)
+        started = self._apply(plan.starts)
         preempting.apply(plan.preemptions)
         # 5. Now that the bookings are on disk, let the processes begin
         prefetch_related_objects(started, "allocations__device")
@@ -72,6 +72,25 @@ class Cycle:
     def close(self) -> None:
         """End what runs beside the cycle: the process of the site's policy."""
         self._policy.close()
+
+    def _apply(self, starts: Sequence[Start]) -> list[Attempt]:
+        if not starts:
+            return []
+        devices = _devices(starts)
+        rows = Job.objects.queued().filter(pk__in=[start.job for start in starts])
+        jobs = {job.pk: job for job in rows.select_related("project", "owner")}
+        with transaction.atomic():
+            attempts = [
+                self._start(start, jobs[start.job], devices)
+                for start in starts
+                if start.job in jobs
+            ]
+        return [attempt for attempt in attempts if attempt is not None]
+
+    def _start(self, start: Start, job: Job, devices: Mapping[str, Device]) -> Attempt | None:
+        placements = [(devices[each.uuid], each.memory) for each in start.placements]
+        known = self._mirror.scheduler.run(start.job).job
+        return lifecycle.start(job, placements[0][0].node, placements, known.sm_share)
 
     def _launch(self, attempt: Attempt) -> None:
         try:
@@ -101,21 +120,7 @@ def _to_explain(codes: dict[str, str]) -> list[str]:
     return [job_id for job_id, code in codes.items() if not code][:_MOST_EXPLAINED]
 
 
-def _apply(starts: Sequence[Start]) -> list[Attempt]:
-    if not starts:
-        return []
+def _devices(starts: Sequence[Start]) -> dict[str, Device]:
     uuids = {each.uuid for start in starts for each in start.placements}
-    devices = {
-        device.uuid: device
-        for device in Device.objects.filter(uuid__in=uuids).select_related("node")
-    }
-    rows = Job.objects.queued().filter(pk__in=[start.job for start in starts])
-    jobs = {job.pk: job for job in rows.select_related("project", "owner")}
-    with transaction.atomic():
-        attempts = [_start(start, jobs, devices) for start in starts if start.job in jobs]
-    return [attempt for attempt in attempts if attempt is not None]
-
-
-def _start(start: Start, jobs: dict[str, Job], devices: dict[str, Device]) -> Attempt | None:
-    placements = [(devices[each.uuid], each.memory) for each in start.placements]
-    return lifecycle.start(jobs[start.job], placements[0][0].node, placements)
+    rows = Device.objects.filter(uuid__in=uuids).select_related("node")
+    return {device.uuid: device for device in rows}

@@ -84,16 +84,19 @@ def release(job: Job, actor: User | None = None) -> bool:
     )
 
 
-def start(job: Job, node: Node, placements: Sequence[tuple[Device, int]]) -> Attempt | None:
+def start(
+    job: Job, node: Node, placements: Sequence[tuple[Device, int]], sm_share: float = 0.0
+) -> Attempt | None:
     """Book memory and make the attempt, all or nothing; no process exists yet.
 
-    `placements` are cards of `node` with the bytes to book on each. None where the job has moved on, or a card
-    has less left than the plan believed.
+    `placements` are cards of `node` with the bytes to book on each; `sm_share` is what the job is known to compute
+    with on each of them, 0 where nothing is known. None where the job has moved on, or a card has less left than the
+    plan believed.
     """
     now = timezone.now()
     try:
         with transaction.atomic():
-            return _start(job, node, placements, now)
+            return _start(job, node, placements, sm_share, now)
     except (_Stale, IntegrityError):
         return None
 
@@ -229,7 +232,11 @@ def reprioritise(job: Job, priority: int, actor: User) -> bool:
 
 
 def _start(
-    job: Job, node: Node, placements: Sequence[tuple[Device, int]], now: datetime
+    job: Job,
+    node: Node,
+    placements: Sequence[tuple[Device, int]],
+    sm_share: float,
+    now: datetime,
 ) -> Attempt:
     number = job.epoch + 1
     attempt = Attempt(job=job, number=number, node=node, created_at=now)
@@ -248,7 +255,12 @@ def _start(
         _book(device, memory)
     Allocation.objects.bulk_create(
         Allocation(
-            attempt=attempt, device=device, booked=memory, exclusive=job.exclusive, created_at=now
+            attempt=attempt,
+            device=device,
+            booked=memory,
+            sm_share=sm_share,
+            exclusive=job.exclusive,
+            created_at=now,
         )
         for device, memory in placements
     )

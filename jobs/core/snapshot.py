@@ -101,7 +101,7 @@ class JobView:
     @property
     def run_time(self) -> float:
         """Seconds that it is expected to run once it starts; infinity where nobody can tell."""
-        return min(self.expected_run, self.est_time)
+        return self.est_time if math.isinf(self.expected_run) else self.expected_run
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -423,15 +423,8 @@ def test_the_order_holds_every_job_once(snapshot):
     assert sorted(order) == sorted(job.id for job in snapshot.queued)
 
 
-@given(worlds())
-def test_carried_out_and_decided_again_at_once_nothing_more_happens(snapshot):
-    """One cycle gives away all it can; only cards that are kept may be looked at with other eyes after its starts.
-
-    Without quotas, for what is kept of them follows the cards that are kept.
-    """
-    free = {slug: evolve(each, limit=Limits()) for slug, each in snapshot.projects.items()}
-    snapshot = evolve(snapshot, projects=free)
-    plan = decide(snapshot)
+def carried_out(snapshot: Snapshot, plan: Plan) -> Snapshot:
+    """The world a moment after the plan: its starts hold their cards, who makes room is on its way out."""
     added, count, jobs = booked_by(plan), starts_on(plan), jobs_of(snapshot)
     exclusive = {
         each.uuid for start in plan.starts if jobs[start.job].exclusive for each in start.placements
@@ -463,12 +456,24 @@ def test_carried_out_and_decided_again_at_once_nothing_more_happens(snapshot):
         )
         for job_id, start in started.items()
     )
-    after = evolve(
+    return evolve(
         snapshot,
         devices=devices,
         queued=tuple(job for job in snapshot.queued if job.id not in started),
         running=old + new,
     )
+
+
+@given(worlds())
+def test_carried_out_and_decided_again_at_once_nothing_more_happens(snapshot):
+    """One cycle gives away all it can; only cards that are kept may be looked at with other eyes after its starts.
+
+    Without quotas, for what is kept of them follows the cards that are kept.
+    """
+    free = {slug: evolve(each, limit=Limits()) for slug, each in snapshot.projects.items()}
+    snapshot = evolve(snapshot, projects=free)
+    plan = decide(snapshot)
+    after = carried_out(snapshot, plan)
     again = decide(after)
     kept = {uuid for each in plan.reservations for uuid in each.uuids}
     places = {run.job.id: run.placements for run in after.running}

@@ -44,6 +44,13 @@ def test_a_start_books_its_memory_on_the_card() -> None:
     assert attempt.allocations.open().get().booked == 14 * GIB
 
 
+def test_a_start_notes_what_the_job_is_known_to_compute_with() -> None:
+    device, job = a_device(), a_job()
+    attempt = lifecycle.start(job, device.node, [(device, GIB)], sm_share=0.4)
+    assert attempt is not None
+    assert [each.sm_share for each in attempt.allocations.all()] == [0.4]
+
+
 def test_a_start_that_would_overbook_a_card_changes_nothing() -> None:
     device = a_device(total=20 * GIB)
     a_started_job("first", device=device, memory=14 * GIB)

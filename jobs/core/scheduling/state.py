@@ -53,6 +53,7 @@ class State:
         self.weights: dict[str, float] = {}
         self.is_dirty = True
         self._kept: list[str] = []  # jobs that count against quotas because cards are kept for them
+        self._look_at = math.inf
         self._kept_quota: dict[tuple[str, str], str] = {}
         self._resting: list[tuple[float, str]] = []
         self.rested: dict[str, JobView] = {}  # jobs that wait out a back-off
@@ -219,6 +220,10 @@ class State:
         account = (job.project, "" if whole_project else job.user)
         self._kept_quota.setdefault(account, job.id)
 
+    def look_again_at(self, at: float) -> None:
+        """A decision of this cycle may be another one from then on."""
+        self._look_at = min(self._look_at, at)
+
     def kept_quota(self, job: JobView) -> str | None:
         """The other job for which the quota that this one would use is kept."""
         project = self._kept_quota.get((job.project, ""))
@@ -229,6 +234,7 @@ class State:
         """A new cycle begins."""
         self.reservations.clear()
         self._kept_quota.clear()
+        self._look_at = math.inf
         for job_id in self._kept:
             if job_id not in self.promises and self.runs.get(job_id) is None:
                 self.quota.release(job_id)
@@ -268,6 +274,7 @@ class State:
             self._resting[0][0] if self._resting else math.inf,
             self.promises.next_lapse,
             self.line.next_guard(now),
+            self._look_at,
         )
 
     # --- inside --------------------------------------------------------------------------------------

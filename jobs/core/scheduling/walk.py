@@ -46,9 +46,12 @@ class Walk:
             state.expect_more_of_the_same()
             # 1. Those for whom room has been made come first: they were ahead when it was decided.
             self._keep_promises()
-            # 2. What did not fit before is tried again where there is room now.
+            # 2. People who have used more than their share step back.
+            for slug, project in state.line.projects.items():
+                state.line.set_steps(slug, state.steps(project, self._now))
+            # 3. What did not fit before is tried again where there is room now.
             self._reopen()
-            # 3. Then everybody, project by project, until nothing more can start or be kept.
+            # 4. Then everybody, project by project, until nothing more can start or be kept.
             self._begin()
             self._go_through()
         return Plan(
@@ -98,8 +101,6 @@ class Walk:
         state = self._state
         for job in state.line.overdue(self._now, state.rules.reservations, self._is_of_use()):
             self._overdue.setdefault(job.project, []).append(job)
-        for slug, project in state.line.projects.items():
-            state.line.set_steps(slug, state.steps(project, self._now))
         self._hopeful = {slug: Heads(lanes) for slug, lanes in self._hopes().items()}
 
     def _is_of_use(self) -> Callable[[JobView], bool]:
@@ -206,8 +207,7 @@ class Walk:
         obstacle = state.quota.obstacle(job, self._now)
         if obstacle is None:
             return True
-        has_waited = self._now >= job.queued_at + state.rules.drain_after
-        if obstacle.code is WaitCode.WAIT_QUOTA and has_waited:
+        if obstacle.code is WaitCode.WAIT_QUOTA and self._has_waited(job):
             state.keep_quota(job, whole_project="user" not in obstacle.numbers)
         return False
 
@@ -263,11 +263,19 @@ class Walk:
         rules = self._state.rules
         if not (job.preemptible and rules.preemption) or guard_time(job, rules) <= self._now:
             return True
-        return not job.service and job.queued_at + rules.drain_after <= self._now
+        return not job.service and self._has_waited(job)
+
+    def _has_waited(self, job: JobView) -> bool:
+        """Whether a job has waited so long that others must not use what it waits for."""
+        at = job.queued_at + self._state.rules.drain_after
+        if at > self._now:
+            self._state.look_again_at(at)
+        return at <= self._now
 
     def _keep(self, job: JobView, kind: Kind) -> bool:
         """Have cards kept for the job; its lane waits all the same."""
         if self._may_keep and kind.need not in self._kept and self._deserves(job):
             self._kept.add(kind.need)
+            self._has_waited(job)  # from then on the cards are drained
             self._state.keep(job, kind, self._now)
         return False

@@ -110,6 +110,13 @@ class Reservations:
         nothing = dict.fromkeys(uuids, -1)
         self._keep(_Kept(job, math.inf, now, True, nothing, dict.fromkeys(nothing, 0.0)))
 
+    def drop(self, job_id: str) -> None:
+        """The job needs its cards kept no more: what it leaves of them is there for everybody."""
+        if self._kept.pop(job_id, None) is not None:
+            self._taken = {uuid for kept in self._kept.values() for uuid in kept.spare}
+            self._fleet.set_aside_nothing()
+            self._fleet.set_aside(self._taken)
+
     def open_to(self, kind: Kind, now: float) -> list[str]:
         """Cards that are kept for others and may be used by jobs of this kind all the same."""
         found: list[str] = []
@@ -173,8 +180,8 @@ class _Board:
 
     def __init__(self, need: Need, fleet: Fleet, runs: Runs) -> None:
         self._need, self._fleet, self._runs = need, fleet, runs
-        most = max(_MOST_CARDS, _MOST_GANGS * need.gpus * need.nodes)
-        looked_at = islice(fleet.suitable(need), most)
+        self._most = max(_MOST_CARDS, _MOST_GANGS * need.gpus * need.nodes)
+        looked_at = islice(fleet.suitable(need), self._most)
         self._watched = {card.uuid for card in looked_at}
         self._stale = set(self._watched)
         self._cards: dict[_Place, dict[str, Outlook]] = defaultdict(dict)
@@ -183,12 +190,12 @@ class _Board:
         self._heap: list[tuple[tuple[object, ...], _Place]] = []
 
     def touch(self, uuids: AbstractSet[str]) -> None:
-        """These cards have changed."""
-        self._stale.update(self._watched & uuids)
+        """These cards have changed. Where few are watched, each of them may be one that has become suitable."""
+        self._stale |= uuids if len(self._watched) < self._most else self._watched & uuids
 
     def refresh(self) -> None:
         """Look again at the cards that have changed."""
-        changed = {place for uuid in self._stale if (place := self._look(uuid)) is not None}
+        changed = {place for uuid in sorted(self._stale) if (place := self._look(uuid)) is not None}
         self._stale.clear()
         for place in changed:
             self._rank(place)
@@ -222,7 +229,11 @@ class _Board:
             del self._cards[old][uuid]
         card = self._fleet.get(uuid)
         if card is None or not self._fleet.is_suitable(self._need, card):
+            self._watched.discard(uuid)
             return old
+        if len(self._watched) == self._most and uuid not in self._watched:
+            return old
+        self._watched.add(uuid)
         seen = outlook(self._need, card, self._runs.on_card(uuid))
         if seen is None:
             return old

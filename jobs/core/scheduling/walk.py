@@ -77,6 +77,7 @@ class Walk:
             placements = state.fleet.find(kind.need, also=promise.uuids)
         if placements:
             state.promises.drop(job.id)
+            state.reservations.drop(job.id)
             self._start(job, kind, placements)
             return
         leaving = state.runs.leaving_for(job.id)

@@ -16,5 +16,5 @@ done
 echo "== article"
 "$python" -m benchmarks.article || missed=1
 echo "== scale"
-"$python" benchmarks/scale.py
+"$python" -m benchmarks.scale
 exit "$missed"

@@ -162,7 +162,8 @@ def measure(jobs: int, count: int) -> dict[str, float]:
     before = peak_mib()
     built = seconds(site.build)
     gc.collect()
-    gc.freeze()  # as the dispatcher does: what lasts is not looked through again and again
+    gc.freeze()  # as the dispatcher does: what lasts is not looked through again and again,
+    gc.disable()  # and garbage is collected between two passes
     filled = seconds(site.fill)
     gc.freeze()
     cycles, idle = [], []
@@ -170,6 +171,7 @@ def measure(jobs: int, count: int) -> dict[str, float]:
         site.prepare()
         cycles.append(seconds(site.cycle))
         site.settle()
+        gc.collect()
         idle.append(seconds(site.idle))
     return {
         "jobs": jobs,

@@ -6,6 +6,7 @@ on its life: killed at any point, its successor finds intents, records and contr
 
 from __future__ import annotations
 
+import gc
 import logging
 import threading
 import time
@@ -21,6 +22,7 @@ LEASE = "dispatcher"
 LEASE_SECONDS = 4.0
 LONGEST_PAUSE = 1.0  # seconds between two cycles when nothing wakes us
 STANDBY_PAUSE = 0.3
+SWEEP_EVERY = 60.0  # seconds; garbage is collected between two passes, never in the middle of one
 
 log = logging.getLogger(__name__)
 
@@ -32,14 +34,17 @@ class Dispatcher:
         self._lease = LeaseHolder(LEASE, LEASE_SECONDS)
         self._cycle: Cycle | None = None
         self._full_pass_at = 0.0
+        self._sweep_at = 0.0
 
     def run(self, stop: threading.Event) -> None:
         """Until `stop` is set; what has been started is finished first."""
         log.info("The dispatcher has started (%s).", self._lease.identity)
+        gc.disable()
         with bus().listen("dispatcher") as listener:
             while not stop.is_set():
                 messages = listener.receive(self._pause())
                 self._survive(messages)
+                self._sweep()
         self._lease.give_up()
         self._stand_by()
         log.info("The dispatcher has stopped. Running jobs go on.")
@@ -71,6 +76,11 @@ class Dispatcher:
             heartbeats.beat(heartbeats.DISPATCHER)
         else:
             self._cycle.run(hinted=_jobs_in(messages))
+
+    def _sweep(self) -> None:
+        if time.monotonic() >= self._sweep_at:
+            self._sweep_at = time.monotonic() + SWEEP_EVERY
+            gc.collect()
 
     def _stand_by(self) -> None:
         if self._cycle is not None:

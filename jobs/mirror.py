@@ -257,12 +257,14 @@ def _out_of_collection() -> Iterator[None]:
 
     With 100,000 waiting jobs it would cost a cycle 0.3 s each time.
     """
+    was_on = gc.isenabled()
     gc.unfreeze()
     gc.disable()
     try:
         yield
     finally:
-        gc.enable()
+        if was_on:
+            gc.enable()
     if gc.get_count()[0] > _MANY_OBJECTS:
         gc.collect()
         gc.freeze()

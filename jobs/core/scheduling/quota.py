@@ -64,6 +64,13 @@ class QuotaBooks:
         """Whether the job is counted."""
         return job_id in self._claims
 
+    def still_allows(self, job: JobView, now: float) -> bool:
+        """Whether a job that was promised room may still start: its project's limits may have changed since."""
+        self.release(job.id)
+        allowed = self.obstacle(job, now) is None
+        self.promise(job, now)
+        return allowed
+
     def obstacle(self, job: JobView, now: float) -> Obstacle | None:
         """Why the job may not start now; None where project and owner may start it, or where it counts already."""
         if job.id in self._claims:

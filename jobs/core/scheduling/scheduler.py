@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 
 from jobs.core.constraints import Need
 from jobs.core.plan import Plan, Reservation, Wait
-from jobs.core.scheduling.preemption import cards_without
 from jobs.core.scheduling.rules import Rules
 from jobs.core.scheduling.sequence import sequence
 from jobs.core.scheduling.standing import Standing, standing_of
@@ -69,7 +68,6 @@ class Scheduler:
             self.put_run(run)
         for job in sorted(snapshot.queued, key=lambda job: job.id):
             self.queue(job)
-        self._renew_promises()
 
     # --- changes -------------------------------------------------------------------------------------
 
@@ -199,14 +197,3 @@ class Scheduler:
         """The jobs that a policy may order: none is kept back by a quota, a back-off or its size."""
         standing = self._waits.standing
         return [job for job in self._state.line if standing(job, self._now) is None]
-
-    def _renew_promises(self) -> None:
-        """Whoever has jobs leaving for it was promised their cards, and what it needs beside them."""
-        state = self._state
-        for job_id in state.runs.beneficiaries:
-            job = state.line.get(job_id)
-            if job is not None:
-                leaving = state.runs.leaving_for(job_id)
-                left = cards_without(state.fleet, leaving)
-                placements = state.fleet.find_if(Need.of(job), left) or ()
-                state.promise(job, [*left, *(each.uuid for each in placements)], self._now)

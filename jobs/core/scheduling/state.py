@@ -12,7 +12,7 @@ from jobs.core.plan import Placement
 from jobs.core.scheduling.fleet import Fleet
 from jobs.core.scheduling.keys import Kind
 from jobs.core.scheduling.line import Line, ProjectLine
-from jobs.core.scheduling.preemption import Preemption
+from jobs.core.scheduling.preemption import Preemption, cards_without
 from jobs.core.scheduling.promises import Promises
 from jobs.core.scheduling.quota import QuotaBooks
 from jobs.core.scheduling.reservations import Reservations
@@ -154,13 +154,18 @@ class State:
 
     def queue(self, job: JobView, now: float) -> None:
         """A job that waits, or new values of one."""
+        until = -math.inf if job.not_before is None else job.not_before
+        rests = until > now
         promise = self.promises.get(job.id)
-        if promise is not None:
+        if promise is not None and not rests and Need.of(job) == Need.of(promise.job):
             promise.job = job
-        elif job.not_before is not None and job.not_before > now:
+            self.is_dirty = True
+            return
+        self._unpromise(job.id)
+        if rests:
             self.line.remove(job.id)
             self.rested[job.id] = job
-            heappush(self._resting, (job.not_before, job.id))
+            heappush(self._resting, (until, job.id))
         else:
             self.rested.pop(job.id, None)
             self.line.add(job)
@@ -193,6 +198,11 @@ class State:
         self.usage.stop(job_id, at)
         self._touch(each.uuid for each in run.placements)
         return run
+
+    def tell_to_leave(self, run: RunView, beneficiary: JobView) -> None:
+        """The job has been preempted for another; it holds its cards until it is dropped."""
+        self.runs.tell_to_leave(run.job.id, beneficiary.id)
+        self._touch(each.uuid for each in run.placements)
 
     def start(
         self, job: JobView, kind: Kind, placements: tuple[Placement, ...], now: float
@@ -245,6 +255,17 @@ class State:
         self.line.remove(job.id)
         self.promises.make(job, uuids)
         self.quota.promise(job, now)
+
+    def renew_promises(self, now: float) -> None:
+        """Promise again what had been promised before a restart or a change: room that others are about to make."""
+        for job_id in self.runs.beneficiaries:
+            job = self.line.get(job_id)
+            if job is None or self.quota.obstacle(job, now) is not None:
+                continue
+            left = cards_without(self.fleet, self.runs.leaving_for(job_id))
+            placements = self.fleet.find_if(Need.of(job), left)
+            if placements:
+                self.promise(job, [each.uuid for each in placements], now)
 
     def back_in_line(self, job_id: str) -> None:
         """What was promised did not come true: the job waits like everybody else."""

@@ -64,6 +64,7 @@ class Walk:
 
     def _keep_promises(self) -> None:
         reservations = self._state.reservations
+        self._state.renew_promises(self._now)
         for promise in self._state.promises:
             reservations.promise(promise.job, promise.uuids, self._now)
         for promise in self._state.promises:
@@ -71,6 +72,9 @@ class Walk:
 
     def _keep_promise(self, promise: Promise) -> None:
         state, job = self._state, promise.job
+        if not state.quota.still_allows(job, self._now):
+            self._break_promise(job)
+            return
         kind = Kind.of(job, state.rules)
         placements = None
         if not state.is_full:
@@ -85,7 +89,11 @@ class Walk:
             return
         promise.lapses_at = min(promise.lapses_at, self._now + PATIENCE)
         if promise.lapses_at <= self._now or (leaving and not state.is_full):
-            state.back_in_line(job.id)
+            self._break_promise(job)
+
+    def _break_promise(self, job: JobView) -> None:
+        self._state.reservations.drop(job.id)
+        self._state.back_in_line(job.id)
 
     # --- the order -----------------------------------------------------------------------------------
 
@@ -251,7 +259,7 @@ class Walk:
             self._preemptions.append(
                 Preempt(job=run.job.id, beneficiary=job.id, rule=found.rule, lost=lost)
             )
-            state.runs.tell_to_leave(run.job.id, job.id)
+            state.tell_to_leave(run, job)
         self._promise(job, [each.uuid for each in found.placements])
         return True
 

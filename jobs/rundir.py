@@ -24,6 +24,9 @@ Record = dict[str, Any]
 SPEC, LOCK, CLAIM, STARTED, EXIT = "spec", "lock", "claim", "started", "exit"
 CONTROL, APPLIED, STUCK, LOG, SIM_USAGE = "control", "applied", "stuck", "log", "sim_usage"
 
+WORKERS = "workers"
+"""In a control record that says to stop: only the training's workers are asked, so that they save."""
+
 BY_SUPERVISOR, BY_RECONCILER = "supervisor", "reconciler"
 
 _JOB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")

@@ -109,7 +109,7 @@ class _Supervision:
 
     def _watch(self) -> None:
         """Until the command and everything it left behind have ended."""
-        self._ending = Ending(self._directory, self._container)
+        self._ending = Ending(self._directory, self._container, self._command.root)
         self._steering = Steering(self._directory, self._container, self._ending)
         self._notice_at = time.monotonic() + STARTED_NOTICE_S
         while (ended := self._turn()) is None:

@@ -8,8 +8,9 @@ from typing import Any, Protocol
 
 from jobs.rundir import Observation
 
-FREEZE, THAW, STOP = "freeze", "thaw", "stop"
-ACTIONS = frozenset({FREEZE, THAW, STOP})
+FREEZE, THAW, STOP, SAVE = "freeze", "thaw", "stop", "save"
+"""SAVE is a stop that asks only the training's workers, which then write a checkpoint and end."""
+ACTIONS = frozenset({FREEZE, THAW, STOP, SAVE})
 
 DEFAULT_GRACE_S = 30.0
 DEFAULT_LOG_CAP_BYTES = 64 * 2**20
@@ -86,7 +87,10 @@ class Engine(Protocol):
         ...
 
     def control(self, ref: AttemptRef, action: str, grace_s: float = DEFAULT_GRACE_S) -> None:
-        """Have the attempt frozen, thawed or stopped. Level-triggered: say it every cycle until it is observed."""
+        """Have the attempt frozen, thawed, stopped, or stopped after it has saved.
+
+        Level-triggered: say it every cycle until it is observed.
+        """
 
     def read_log(self, ref: AttemptRef, offset: int, limit: int) -> bytes:
         """At most `limit` bytes of the output from `offset`; empty at its present end."""

@@ -13,7 +13,15 @@ import time
 from pathlib import Path
 
 from jobs import containment, rundir
-from jobs.engines.base import ACTIONS, DEFAULT_GRACE_S, AttemptLaunch, AttemptRef, Capabilities
+from jobs.engines.base import (
+    ACTIONS,
+    DEFAULT_GRACE_S,
+    SAVE,
+    STOP,
+    AttemptLaunch,
+    AttemptRef,
+    Capabilities,
+)
 from jobs.launch import logpump, procfs
 from jobs.launch.crashpoints import crash_point
 from jobs.rundir import Observation
@@ -192,11 +200,14 @@ def _end_all(directory: Path, container: containment.Container) -> bool:
 def _wish(directory: Path, action: str, grace_s: float) -> int:
     """Make the control file say this; its number. The same wish again changes nothing."""
     old = rundir.read_record(directory, rundir.CONTROL)
-    if old is not None and (old["action"], old["grace_s"]) == (action, grace_s):
+    # A supervisor of an earlier release does not know about workers; it stops the whole tree, which is right too.
+    wish = {"action": action, "grace_s": grace_s}
+    if action == SAVE:
+        wish |= {"action": STOP, "to": rundir.WORKERS}
+    if old is not None and {name: old[name] for name in old if name != "seq"} == wish:
         return int(old["seq"])
     seq = int(old["seq"]) + 1 if old is not None else 1
-    record = {"seq": seq, "action": action, "grace_s": grace_s}
-    rundir.write_hint(directory, rundir.CONTROL, record)
+    rundir.write_hint(directory, rundir.CONTROL, {"seq": seq, **wish})
     return seq
 
 

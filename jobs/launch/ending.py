@@ -9,6 +9,8 @@ from typing import Any
 
 from jobs import rundir
 from jobs.containment import Container
+from jobs.launch.signals import signal_all
+from jobs.launch.workers import workers
 
 NEVER = float("inf")
 CONTROL_PERIOD_S = 1.0
@@ -22,9 +24,11 @@ _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.002, 0.1
 class Ending:
     """Ends a tree: SIGTERM, then the grace, then SIGKILL again and again until it is empty."""
 
-    def __init__(self, directory: str, container: Container) -> None:
+    def __init__(self, directory: str, container: Container, root: int = 0) -> None:
         self._directory = directory
         self._container = container
+        self._root = root
+        self._rest_waits = False
         self._kill_at = NEVER
         self._killed_at: float | None = None
         self._pause_s = _FIRST_PAUSE_S
@@ -33,14 +37,15 @@ class Ending:
         """When `step` has something to do, on the monotonic clock."""
         self.stopped_by: str | None = None
 
-    def ask(self, by: str, grace_s: float) -> None:
+    def ask(self, by: str, grace_s: float, *, workers_only: bool = False) -> None:
         """SIGTERM to the whole tree; SIGKILL after the grace. Asked again, the earlier end holds.
 
-        A command that has ended by itself before was not stopped by anybody, though its helpers are.
+        With `workers_only` the rest of the tree hears nothing until the command has ended: its training is to save
+        first. A command that has ended by itself before was not stopped by anybody, though its helpers are.
         """
         if self.stopped_by is None:
             self.stopped_by = None if self._waits else by
-            self._container.signal(signal.SIGTERM)
+            self._signal(workers_only=workers_only and not self._waits)
         self._end_at(time.monotonic() + max(0.0, grace_s))
         # Thawed after the signal, so that a frozen tree does not run a single step before it hears.
         self._container.thaw()
@@ -50,6 +55,8 @@ class Ending:
         self._waits = True
         if self.stopped_by is None:
             self._end_at(time.monotonic())
+        elif self._rest_waits:
+            self._signal(workers_only=False)
         self.next_at = min(self.next_at, time.monotonic() + self._pause_s)
 
     def step(self) -> None:
@@ -63,6 +70,13 @@ class Ending:
             self._report_stuck(now)
         self._pause_s = min(_LONGEST_PAUSE_S, self._pause_s * 2)
         self.next_at = now + self._pause_s if self._waits or now >= self._kill_at else self._kill_at
+
+    def _signal(self, *, workers_only: bool) -> None:
+        self._rest_waits = workers_only
+        if workers_only:
+            signal_all(lambda: workers(self._container.members(), self._root), signal.SIGTERM)
+        else:
+            self._container.signal(signal.SIGTERM)
 
     def _end_at(self, when: float) -> None:
         self._kill_at = min(self._kill_at, when)
@@ -125,7 +139,8 @@ class Steering:
     def _carry_out(self, control: dict[str, Any]) -> bool:
         action = control["action"]
         if action == "stop":
-            self._ending.ask("control", float(control["grace_s"]))
+            workers_only = control.get("to") == rundir.WORKERS
+            self._ending.ask("control", float(control["grace_s"]), workers_only=workers_only)
             self._run_on()
             return True
         if action == "freeze" and self._ending.stopped_by is None:

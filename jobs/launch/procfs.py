@@ -87,6 +87,11 @@ def tagged(token: str, table: dict[int, Process]) -> frozenset[int]:
     return frozenset(pid for pid in table if mark in _environment(pid))
 
 
+def has_variable(pid: int, name: str) -> bool:
+    """Whether the process was started with this environment variable; False where nobody may tell."""
+    return any(each.startswith(f"{name}=".encode()) for each in _environment(pid))
+
+
 def _environment(pid: int) -> list[bytes]:
     try:
         return read_file(f"/proc/{pid}/environ").split(b"\0")

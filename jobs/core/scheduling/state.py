@@ -277,8 +277,8 @@ class State:
 
     def advance(self, now: float) -> None:
         """Let time pass: minimum runs end, service levels are crossed, back-offs are over."""
-        for job_id in self.runs.advance(now):
-            self.usage.mature(job_id)
+        self.usage.advance(now)
+        if self.runs.advance(now):
             self.is_dirty = True
         while self._resting and self._resting[0][0] <= now:
             at, job_id = heappop(self._resting)

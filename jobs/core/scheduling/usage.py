@@ -12,6 +12,7 @@ import math
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from heapq import heappop, heappush
 
 from jobs.core.snapshot import DeviceView, RunView
 
@@ -53,6 +54,8 @@ class UsageBooks:
         self._users: dict[tuple[str, str], _Account] = defaultdict(_Account)
         self._charges: dict[str, _Charge] = {}  # by job, while it runs
         self._young: set[str] = set()  # of these, the ones that are prepaid
+        self._ripe: list[tuple[float, str]] = []  # until when they are
+        self._people: dict[str, set[str]] = {}  # of a project, as last told
 
     # --- changes -----------------------------------------------------------------------------------
 
@@ -60,8 +63,9 @@ class UsageBooks:
         """Take over what ended attempts have used: weighted GPU-seconds, decayed as of `now`."""
         weight = self._weight(now)
         self._projects[project].ended = usage * weight
-        for user, used in users.items():
-            self._users[project, user].ended = used * weight
+        told, self._people[project] = self._people.get(project, set()), set(users)
+        for user in told | users.keys():  # who is named no more has used nothing
+            self._users[project, user].ended = users.get(user, 0.0) * weight
 
     def start(self, run: RunView, rate: float, now: float) -> None:
         """Charge a running job from its start on."""
@@ -70,16 +74,20 @@ class UsageBooks:
         self._charges[run.job.id] = charge
         if now - run.started_at < self._entry_seconds:
             self._young.add(run.job.id)
+            heappush(self._ripe, (run.started_at + self._entry_seconds, run.job.id))
             self._prepay(charge, 1)
         else:
             self._accrue(charge, 1)
 
-    def mature(self, job_id: str) -> None:
-        """The job's minimum run is over: it is charged by the second from here on."""
-        if job_id in self._young:
-            self._young.discard(job_id)
-            self._prepay(self._charges[job_id], -1)
-            self._accrue(self._charges[job_id], 1)
+    def advance(self, now: float) -> None:
+        """Let time pass: who has run for as long as was charged at the start is charged by the second from here on."""
+        while self._ripe and self._ripe[0][0] <= now:
+            at, job_id = heappop(self._ripe)
+            charge = self._charges.get(job_id)
+            if charge and job_id in self._young and at == charge.started_at + self._entry_seconds:
+                self._young.discard(job_id)
+                self._prepay(charge, -1)
+                self._accrue(charge, 1)
 
     def stop(self, job_id: str, at: float | None = None) -> None:
         """The job runs no more. With `at`, what it used until then is counted as ended here."""
@@ -115,8 +123,9 @@ class UsageBooks:
     def _amount(self, account: _Account | None, now: float) -> float:
         if account is None:
             return 0.0
+        weight = self._weight(now)  # first, because it may scale the accounts back
         raw = account.ended + account.prepaid + account.rate * self._area(now) - account.since
-        return max(0.0, raw / self._weight(now))
+        return max(0.0, raw / weight) if weight else 0.0  # 0: long before anything was used
 
     def _weight(self, at: float) -> float:
         if self._origin is None:
@@ -148,7 +157,7 @@ class UsageBooks:
             account.since += sign * since
 
     def _prepay(self, charge: _Charge, sign: int) -> None:
-        begun = self._area(charge.started_at)
-        paid = charge.rate * (self._area(charge.started_at + self._entry_seconds) - begun)
+        until = self._area(charge.started_at + self._entry_seconds)  # first: it may scale back
+        paid = charge.rate * (until - self._area(charge.started_at))
         for account in self._accounts(charge):
             account.prepaid += sign * paid

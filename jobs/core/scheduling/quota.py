@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from jobs.core.constraints import Obstacle
 from jobs.core.plan import WaitCode
-from jobs.core.snapshot import JobView, Limits, ProjectView, RunView
+from jobs.core.snapshot import JobView, Limits, ProjectView, RunView, UserView
 
 _NO_LIMITS = Limits()
+_NOTHING = {"cards": 0, "memory": 0, "running": 0}
 _HOUR = 3600.0
 
 
@@ -31,6 +32,7 @@ class QuotaBooks:
         self._projects: dict[str, _Account] = {}
         self._users: dict[tuple[str, str], _Account] = {}
         self._claims: dict[str, _Claim] = {}  # by job
+        self._people: dict[str, set[str]] = {}  # of a project, as last told
         self.guaranteed: frozenset[str] = frozenset()  # projects with a guarantee
 
     def put(self, project: ProjectView) -> None:
@@ -39,9 +41,12 @@ class QuotaBooks:
         account.set(project.limit, project.guarantee, project.gpu_hours_month, project.month_began)
         has_one = {project.slug} if project.guarantee != _NO_LIMITS else frozenset()
         self.guaranteed = (self.guaranteed - {project.slug}) | has_one
-        for user in project.users.values():
-            self._user(project.slug, user.name).set(
-                user.limit, _NO_LIMITS, user.gpu_hours_month, project.month_began, user.name
+        told = self._people.get(project.slug, set())
+        self._people[project.slug] = set(project.users)
+        for name in told | project.users.keys():  # who is named no more has no limits
+            user = project.users.get(name) or UserView(name=name)
+            self._user(project.slug, name).set(
+                user.limit, _NO_LIMITS, user.gpu_hours_month, project.month_began, name
             )
 
     def hold(self, run: RunView) -> None:
@@ -82,9 +87,10 @@ class QuotaBooks:
         )
 
     def is_within_guarantee(self, job: JobView, now: float) -> bool:
-        """Whether the project would still be within its guarantee with this job started."""
+        """Whether the project would still be within its guarantee with this job started, or is with it counted."""
         account = self._projects.get(job.project)
-        return account is not None and account.is_guaranteed(job, now)
+        more = _NOTHING if job.id in self._claims else dict(_amounts(job))
+        return account is not None and account.is_guaranteed(more, now)
 
     def stays_guaranteed_without(self, run: RunView, now: float) -> bool:
         """Whether the project would still hold all that it is guaranteed if this job were gone: it borrows it."""
@@ -166,13 +172,13 @@ class _Account:
                 return self._said(WaitCode.WAIT_QUOTA, what, used=getattr(self, what), limit=limit)
         return self._month_obstacle(now)
 
-    def is_guaranteed(self, job: JobView, now: float) -> bool:
+    def is_guaranteed(self, more: Mapping[str, int], now: float) -> bool:
         if self.guarantee is _NO_LIMITS or self.guarantee == _NO_LIMITS:
             return False
         within = all(
             getattr(self.guarantee, what) is None
             or getattr(self, what) + asked <= getattr(self.guarantee, what)
-            for what, asked in _amounts(job)
+            for what, asked in more.items()
         )
         hours = self.guarantee.gpu_hours_month
         return within and (hours is None or self.hours(now) < hours)

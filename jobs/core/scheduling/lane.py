@@ -10,6 +10,7 @@ from jobs.core.snapshot import JobView
 
 Head = tuple[int, float, str]  # the step of its people, its key, its id: smaller is sooner
 SHARED = ""
+_SLACK = 64  # entries of jobs that have gone, before they are taken out
 
 
 class Group:
@@ -43,6 +44,8 @@ class Lane:
         """Let a job wait here; whether it is the first one now."""
         self.jobs[job.id] = job
         heappush(self._heap, (key, job.id))
+        if len(self._heap) > 2 * len(self.jobs) + _SLACK:
+            self._heap = sorted({entry for entry in self._heap if entry[1] in self.jobs})
         return self._find_first()
 
     def remove(self, job_id: str) -> JobView:
@@ -84,6 +87,9 @@ class Heads:
         self._heap = [(head, at, lane) for at, (head, lane) in enumerate(first)]
         self._made = len(self._heap)  # tells entries of the same job apart
         heapify(self._heap)
+
+    def __len__(self) -> int:
+        return len(self._heap)
 
     def offer(self, lane: Lane) -> None:
         """List the lane under its first job of now."""

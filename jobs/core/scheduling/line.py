@@ -16,8 +16,13 @@ from jobs.core.scheduling.lane import SHARED, Group, Heads, Lane
 from jobs.core.scheduling.rules import Rules
 from jobs.core.snapshot import JobView
 
-_GUARD_LOOK = 8  # times as many are looked at as are wanted
+_MOST_LATE = 2  # of one project that go first in one cycle
+_MOST_LOOKS = 16  # at those of one project that are late, to find them
+_SLACK = 64  # entries that may be out of date before a list is tidied
 _AFTER_THE_RANKED = 1e9  # added to the key of a job that a policy has not ranked yet
+
+
+Entry = tuple[float, str]  # when, and the job
 
 
 class ProjectLine:
@@ -40,6 +45,11 @@ class ProjectLine:
         """List all lanes anew."""
         self.heads = Heads(self.lanes.values())
 
+    def tidy(self) -> None:
+        """Forget the entries that are out of date, where there are many."""
+        if len(self.heads) > 2 * len(self.lanes) + _SLACK:
+            self.reorder()
+
 
 class Line:
     """All waiting jobs that are not resting after a failed attempt."""
@@ -50,7 +60,8 @@ class Line:
         self.groups: dict[Kind, Group] = {}  # lanes in which somebody waits
         self.ranks: Mapping[str, int] | None = None  # a policy's order
         self._lanes: dict[str, Lane] = {}  # by job
-        self._guard: list[tuple[float, str]] = []
+        self._guard: list[Entry] = []  # when who will have waited too long
+        self._late: dict[str, list[Entry]] = {}  # by project: who has
 
     def __len__(self) -> int:
         return len(self._lanes)
@@ -97,6 +108,8 @@ class Line:
         people[job.user] = people.get(job.user, 0) + 1
         self._enlist(job)
         heappush(self._guard, (guard_time(job, self._rules), job.id))
+        if len(self._guard) > 2 * len(self) + _SLACK:
+            self._guard = self._tidied(self._guard)
 
     def remove(self, job_id: str) -> JobView | None:
         """Take a job out; None where it did not wait."""
@@ -182,24 +195,43 @@ class Line:
 
     # --- who has waited too long ---------------------------------------------------------------------
 
-    def overdue(self, now: float, most: int, is_of_use: Callable[[JobView], bool]) -> list[JobView]:
-        """The jobs that have waited too long and could start, at most so many, the longest first."""
-        seen: list[tuple[float, str]] = []
-        found: dict[str, JobView] = {}
-        while self._guard and self._guard[0][0] <= now and len(seen) < _GUARD_LOOK * most:
+    def overdue(self, now: float, is_of_use: Callable[[JobView], bool]) -> dict[str, list[JobView]]:
+        """By project, the jobs that have waited too long and could start: the first ones, the longest first."""
+        while self._guard and self._guard[0][0] <= now:
             entry = heappop(self._guard)
-            job = self.get(entry[1])
-            if job is None or guard_time(job, self._rules) != entry[0]:
-                continue
-            seen.append(entry)
-            if is_of_use(job):
-                found[job.id] = job
-            if len(found) == most:
-                break
-        for entry in seen:
-            heappush(self._guard, entry)
-        return list(found.values())
+            if self._is_true(entry):
+                self._note_late(self._lanes[entry[1]].project, entry)
+        found = {slug: self._first(late, is_of_use) for slug, late in self._late.items()}
+        return {slug: jobs for slug, jobs in found.items() if jobs}
 
     def next_guard(self, now: float) -> float:
         """When the next job will have waited too long; infinity where none will."""
         return min((at for at, _job in self._guard[:1] if at > now), default=float("inf"))
+
+    def _is_true(self, entry: Entry) -> bool:
+        job = self.get(entry[1])
+        return job is not None and guard_time(job, self._rules) == entry[0]
+
+    def _note_late(self, slug: str, entry: Entry) -> None:
+        late = self._late.setdefault(slug, [])
+        heappush(late, entry)
+        if len(late) > 2 * sum(self.projects[slug].people.values()) + _SLACK:
+            self._late[slug] = self._tidied(late)
+
+    def _first(self, late: list[Entry], is_of_use: Callable[[JobView], bool]) -> list[JobView]:
+        seen: list[Entry] = []
+        found: list[JobView] = []
+        while late and len(found) < _MOST_LATE and len(seen) < _MOST_LOOKS:
+            entry = heappop(late)
+            if entry in seen or not self._is_true(entry):
+                continue
+            seen.append(entry)
+            job = self._lanes[entry[1]].jobs[entry[1]]
+            found += [job] if is_of_use(job) else []
+        for entry in seen:
+            heappush(late, entry)
+        return found
+
+    def _tidied(self, entries: list[Entry]) -> list[Entry]:
+        """A heap of those entries that are not out of date."""
+        return sorted(entry for entry in set(entries) if self._is_true(entry))

@@ -12,6 +12,8 @@ from jobs.core.scheduling.keys import level, urgency
 from jobs.core.scheduling.rules import Rules
 from jobs.core.snapshot import RunView
 
+_SLACK = 64  # entries that say nothing new, before they are taken out
+
 
 class Runs:
     """All jobs that hold cards, frozen and leaving ones included."""
@@ -54,6 +56,8 @@ class Runs:
         if run.leaving_for:
             self._leaving.setdefault(run.leaving_for, {})[job_id] = None
         heappush(self._timeline, (run.started_at + self._rules.min_run, job_id))
+        if len(self._timeline) > 4 * len(self._runs) + _SLACK:
+            self._timeline = sorted({entry for entry in self._timeline if entry[1] in self._runs})
 
     def drop(self, job_id: str) -> RunView | None:
         """Forget a job that holds nothing any more."""
@@ -164,4 +168,4 @@ class Runs:
         if not run.job.preemptible or passed >= len(levels) or rate <= 0:
             return math.inf
         # a moment later than the crossing itself, so that the comparison there has flipped for certain
-        return max(now, run.started_at) + (levels[passed] - had) / rate + 1e-3
+        return run.started_at + (levels[passed] - run.job.service) / rate + 1e-3

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from heapq import heapify, heappop, heappush
 from operator import itemgetter
 
@@ -17,7 +16,6 @@ from jobs.core.scheduling.promises import PATIENCE, Promise
 from jobs.core.scheduling.state import State
 from jobs.core.snapshot import JobView
 
-_MOST_OVERDUE = 2  # of one project that go first in one cycle
 _MOST_SEARCHES = 64  # searches for victims in one cycle that may be in vain
 Rank = tuple[int, float, float, str]  # band, usage by share, key of the next job, project
 
@@ -108,21 +106,13 @@ class Walk:
 
     def _begin(self) -> None:
         state = self._state
-        for job in state.line.overdue(self._now, state.rules.reservations, self._is_of_use()):
-            self._overdue.setdefault(job.project, []).append(job)
+        self._overdue = state.line.overdue(self._now, self._is_of_use)
         self._hopeful = {slug: Heads(lanes) for slug, lanes in self._hopes().items()}
 
-    def _is_of_use(self) -> Callable[[JobView], bool]:
-        """Whether a job could start one day; few of each project, so that none can fill the list alone."""
-        found: Counter[str] = Counter()
-
-        def is_of_use(job: JobView) -> bool:
-            obstacle = self._state.quota.obstacle(job, self._now)
-            waits = obstacle is None or obstacle.code is WaitCode.WAIT_QUOTA
-            found[job.project] += waits
-            return waits and found[job.project] <= _MOST_OVERDUE
-
-        return is_of_use
+    def _is_of_use(self, job: JobView) -> bool:
+        """Whether a job could start one day."""
+        obstacle = self._state.quota.obstacle(job, self._now)
+        return obstacle is None or obstacle.code is WaitCode.WAIT_QUOTA
 
     def _hopes(self) -> dict[str, list[Lane]]:
         """By project, the lanes for which there may be room, or may be made."""
@@ -154,6 +144,8 @@ class Walk:
                 heappush(heap, (rank, slug))
         for lane in self._tried:
             self._state.line.projects[lane.project].heads.offer(lane)
+        for project in self._state.line.projects.values():
+            project.tidy()
 
     @property
     def _is_over(self) -> bool:

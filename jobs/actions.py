@@ -9,9 +9,9 @@ from collections.abc import Callable
 
 from django.utils.translation import gettext as _
 
-from jobs import lifecycle, permissions
-from jobs.core.states import JobState, Priority
-from jobs.models import Job, User
+from jobs import lifecycle, permissions, suspension
+from jobs.core.states import JobState, Outcome, Priority
+from jobs.models import Attempt, Job, User
 from jobs.refusals import Refused
 
 _TRIES = 5  # a job that moves on under our hands is read again; five times in a row does not happen
@@ -22,12 +22,12 @@ class ActionRefused(Refused):
 
 
 def pause(job: Job, user: User, *, keep_memory: bool = False) -> Job:
-    """Keep a queued job from starting; with `keep_memory`, freeze a running one where it is."""
+    """Keep a queued job from starting; have a running one give its cards back, or with `keep_memory` freeze it."""
     return _act(job, user, lambda fresh: _pause(fresh, user, keep_memory))
 
 
 def resume(job: Job, user: User) -> Job:
-    """Let a held job queue again, or a frozen one go on."""
+    """Let a held or suspended job queue again, at its old place, or a frozen one go on."""
     return _act(job, user, lambda fresh: _resume(fresh, user))
 
 
@@ -65,27 +65,24 @@ def _act(job: Job, user: User, attempt: Callable[[Job], bool]) -> Job:
 def _pause(job: Job, user: User, keep_memory: bool) -> bool:
     match JobState(job.state):
         case JobState.QUEUED:
-            return lifecycle.hold(job, user, by_admin=job.owner_id != user.pk and user.is_superuser)
+            return lifecycle.hold(job, user, by_admin=_by_admin(job, user))
+        case JobState.SUSPENDED if not keep_memory and job.open_attempt is not None:
+            raise _refusal(
+                job,
+                "frozen",
+                _("“%(job)s” is frozen and keeps its GPU memory."),
+                _("Resume it, then pause it again: then it gives its card back."),
+            )
         case JobState.HELD | JobState.SUSPENDED:
             return True  # it is paused already
         case JobState.RUNNING if keep_memory:
             return lifecycle.freeze(job, user)
         case JobState.RUNNING:
-            raise _refusal(
-                job,
-                "pause_needs_keep_memory",
-                _("“%(job)s” is running, and giving its card back is not possible yet."),
-                _(
-                    "Pause it with keep_memory (--keep-memory): it stops computing at once and keeps its GPU memory."
-                ),
-            )
+            return _give_back(job, user)
+        case JobState.STARTING if not keep_memory and _can_give_back(job):
+            return _give_back(job, user)
         case JobState.SUSPENDING:
-            raise _refusal(
-                job,
-                "making_room",
-                _("“%(job)s” is giving its cards to another job."),
-                _("Hold it when it is back in the queue, in a moment; there its place is kept."),
-            )
+            raise _on_its_way(job)
         case JobState.STARTING:
             raise _refusal(
                 job,
@@ -96,9 +93,58 @@ def _pause(job: Job, user: User, keep_memory: bool) -> bool:
     raise _ended(job)
 
 
+def _give_back(job: Job, user: User) -> bool:
+    attempt = job.open_attempt
+    if attempt is None:
+        return False  # it has ended meanwhile
+    if not _can_give_back(job):
+        raise _refusal(
+            job,
+            "pause_needs_keep_memory",
+            _(
+                "“%(job)s” cannot give its card back: it is no training that goes on from a checkpoint,"
+                " and its task does not say `preemptible: true`."
+            ),
+            _(
+                "Pause it with keep_memory (--keep-memory): it stops computing at once and keeps its GPU memory."
+            ),
+        )
+    return lifecycle.suspend(job, attempt, user, by_admin=_by_admin(job, user))
+
+
+def _can_give_back(job: Job) -> bool:
+    attempt = job.open_attempt
+    return attempt is not None and suspension.way_of(job, attempt) is not suspension.Way.NONE
+
+
+def _by_admin(job: Job, user: User) -> bool:
+    return job.owner_id != user.pk and user.is_superuser
+
+
+def _is_paused(attempt: Attempt | None) -> bool:
+    """Whether it is told to give its cards back for a person, and not for another job."""
+    return attempt is not None and attempt.stop_for == Outcome.SUSPENDED
+
+
+def _on_its_way(job: Job) -> ActionRefused:
+    if _is_paused(job.open_attempt):
+        return _refusal(
+            job,
+            "being_paused",
+            _("“%(job)s” is being paused already; it gives its cards back."),
+            _("Look again in a moment; when it is suspended, it can be resumed."),
+        )
+    return _refusal(
+        job,
+        "making_room",
+        _("“%(job)s” is giving its cards to another job."),
+        _("Hold it when it is back in the queue, in a moment; there its place is kept."),
+    )
+
+
 def _resume(job: Job, user: User) -> bool:
     match JobState(job.state):
-        case JobState.HELD if job.hold_by_admin and not user.is_superuser:
+        case JobState.HELD | JobState.SUSPENDED if job.hold_by_admin and not user.is_superuser:
             raise _forbidden(_("An admin holds this job, and only an admin releases it."))
         case JobState.HELD:
             return lifecycle.release(job, user)
@@ -106,6 +152,10 @@ def _resume(job: Job, user: User) -> bool:
             return lifecycle.thaw(job, user)
         case JobState.SUSPENDED:
             return lifecycle.release(job, user)
+        case JobState.STARTING if _is_paused(attempt := job.open_attempt) and attempt is not None:
+            return lifecycle.unsuspend(job, attempt, user)
+        case JobState.SUSPENDING if _is_paused(job.open_attempt):
+            raise _on_its_way(job)
         case JobState.QUEUED | JobState.RUNNING | JobState.STARTING | JobState.SUSPENDING:
             return True  # nothing holds it
     raise _ended(job)

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from gpus.attribution import charge
+from jobs.core.states import JobState
 from jobs.models import Allocation, Attempt, Job
 
 
@@ -24,8 +25,28 @@ def lost(attempt: Attempt, cards: int, ended_at: datetime) -> float:
         return 0.0
     saved_at = Attempt.objects.filter(pk=attempt.pk).values_list("saved_at", flat=True).first()
     since = max(attempt.started_at, saved_at or attempt.started_at)
-    seconds = (ended_at - since).total_seconds() - _frozen(attempt.job, since, ended_at)
-    return max(0.0, seconds) * cards
+    return worked(attempt, since, ended_at) * cards
+
+
+def worked(attempt: Attempt, since: datetime, until: datetime) -> float:
+    """Seconds between these times in which it was not frozen."""
+    seconds = (until - since).total_seconds() - _frozen(attempt.job, since, until)
+    return max(0.0, seconds)
+
+
+def suspension(attempt: Attempt) -> dict[str, Any]:
+    """What the event row of a finished pause says: whether it was to save and did, and what was lost (GPU-seconds)."""
+    return {
+        "lost": attempt.lost_seconds,
+        "was_to_save": attempt.saves_itself,
+        "saved": saved_when_told(attempt),
+    }
+
+
+def saved_when_told(attempt: Attempt) -> bool:
+    """Whether a checkpoint of it was complete after it had been told to give its cards back."""
+    told = attempt.events.filter(new_state=JobState.SUSPENDING).values_list("at", flat=True).first()
+    return told is not None and Attempt.objects.filter(pk=attempt.pk, saved_at__gte=told).exists()
 
 
 def preemption(attempt: Attempt) -> dict[str, Any]:

@@ -7,10 +7,10 @@ from typing import Any
 from django.conf import settings
 from django.utils.translation import gettext_lazy as _
 
-from jobs import rundir
+from jobs import attained, rundir
 from jobs.checkpoints import trainer_state
 from jobs.core.completion import TAIL_BYTES, Exit, judge_completion
-from jobs.core.ending import Ending
+from jobs.core.ending import GAVE_BACK, Ending
 from jobs.core.llamafactory import trains
 from jobs.core.states import Outcome, Reason
 from jobs.engines.base import Engine
@@ -27,7 +27,8 @@ LOST_DETAILS = {
 
 def lost(attempt: Attempt, reason: Reason) -> Ending:
     """The end of an attempt that left no exit record. A person's stop is fulfilled all the same."""
-    if attempt.stop_for:
+    never_ran = reason is Reason.NOT_CLAIMED and attempt.stop_for == Outcome.SUSPENDED
+    if attempt.stop_for and not never_ran:
         return _as_told(attempt)
     return Ending(outcome=Outcome.LOST, reason=reason, detail=str(LOST_DETAILS[reason]))
 
@@ -66,8 +67,8 @@ def _judged(attempt: Attempt, record: dict[str, Any], engine: Engine) -> Ending:
 
 
 def _completed_meanwhile(attempt: Attempt, record: dict[str, Any], engine: Engine) -> Ending | None:
-    """Its success, where it was only to make room for another job, and its training says that it is complete."""
-    if attempt.stop_for != Outcome.PREEMPTED or record.get("code") != 0:
+    """Its success, where it was only to give its cards back, and its training says that it is complete."""
+    if attempt.stop_for not in GAVE_BACK or record.get("code") != 0:
         return None
     judged = _judged(attempt, record, engine)
     return judged if judged.outcome is Outcome.SUCCEEDED else None
@@ -84,7 +85,24 @@ def _as_told(attempt: Attempt, record: dict[str, Any] | None = None) -> Ending:
     reason = Reason.PREEMPTED if outcome is Outcome.PREEMPTED else Reason.USER
     record = record or {}
     return Ending(
-        outcome=outcome, reason=reason, exit_code=record.get("code"), signal=record.get("signal")
+        outcome=outcome,
+        reason=reason,
+        detail=_unsaved(attempt) if outcome in GAVE_BACK else "",
+        exit_code=record.get("code"),
+        signal=record.get("signal"),
+    )
+
+
+def _unsaved(attempt: Attempt) -> str:
+    """What is to be said of a training that was to save when it was told to end, and has not; else nothing."""
+    if not attempt.saves_itself or attained.saved_when_told(attempt):
+        return ""
+    seen = attempt.job.progress.get("at")
+    begun = attempt.started_at.timestamp() if attempt.started_at else float("inf")
+    if not isinstance(seen, int | float) or seen < begun:
+        return str(_("It had not made a step yet, so there was nothing to save."))
+    return str(
+        _("It was to save before it ended and did not: it goes on from an earlier checkpoint.")
     )
 
 

@@ -62,6 +62,7 @@ class RunRow(NamedTuple):
     started_at: datetime | None
     created_at: datetime
     saved_at: datetime | None
+    saves_itself: bool
     preempted_for: str
     progress: Mapping[str, Any]
     job: JobRow
@@ -77,6 +78,7 @@ _RUN_COLUMNS = (
     "started_at",
     "created_at",
     "saved_at",
+    "saves_itself",
     "preempted_for",
     "job__progress",
     *(f"job__{name}" for name in _JOB_COLUMNS),
@@ -165,7 +167,9 @@ class Viewer:
         state = row.job.state
         leaving = state in _LEAVING
         return RunView(
-            job=self._job(row.job, replace(past, sm_share=counted)),
+            job=replace(
+                self._job(row.job, replace(past, sm_share=counted)), saves_itself=row.saves_itself
+            ),
             placements=tuple(
                 Placement(uuid=uuids[each.device], memory=each.charge) for each in held
             ),

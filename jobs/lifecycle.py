@@ -20,7 +20,7 @@ from django.utils import timezone
 
 from gpus.models import Device, Node
 from jobs import attained, events
-from jobs.core.ending import Ending, Sequel, as_wished, sequel
+from jobs.core.ending import GAVE_BACK, Ending, Sequel, as_wished, sequel
 from jobs.core.plan import PreemptionRule, WaitCode
 from jobs.core.states import JobState, Outcome, Reason, may_move
 from jobs.models import Allocation, Attempt, Job, JobEvent, User
@@ -106,11 +106,14 @@ def mark_running(attempt: Attempt, *, started_at: datetime, containment: str) ->
     job = attempt.job
     first = {} if job.started_at else {"started_at": started_at}
     cause = _Cause(kind="run", attempt=attempt)
+    told = Attempt.objects.open().filter(pk=attempt.pk, stop_for=Outcome.SUSPENDED)
     with transaction.atomic():
         if not _move(job, JobState.RUNNING, cause, expected=JobState.STARTING, **first):
             return False
         attempt.started_at, attempt.containment = started_at, containment
         attempt.save(update_fields=["started_at", "containment"])
+        if told.exists():  # paused while it was starting
+            _move(job, JobState.SUSPENDING, _Cause(kind="pause", attempt=attempt))
     return True
 
 
@@ -131,6 +134,46 @@ def thaw(job: Job, actor: User | None) -> bool:
     """Let a frozen job go on."""
     cause = _Cause(kind="thaw", actor=actor)
     return _move(job, JobState.RUNNING, cause, expected=JobState.SUSPENDED)
+
+
+def suspend(job: Job, attempt: Attempt, actor: User, *, by_admin: bool = False) -> bool:
+    """Tell a running job to give its cards back for a person; it keeps them until its processes are known to be dead.
+
+    A starting one is told as soon as it runs. False where it does neither any more, or runs in another attempt.
+
+    Args:
+        job: the one to pause.
+        attempt: its open attempt.
+        actor: who asks for it.
+        by_admin: only an admin lets it go on.
+    """
+    if attempt.number != job.epoch:
+        return False
+    cause = _Cause(kind="pause", actor=actor, attempt=attempt)
+    with transaction.atomic():
+        if job.state == JobState.STARTING:
+            told = _stays(job, JobState.STARTING, cause, hold_by_admin=by_admin)
+        else:
+            told = _move(
+                job,
+                JobState.SUSPENDING,
+                cause,
+                expected=JobState.RUNNING,
+                hold_by_admin=by_admin,
+            )
+        if told:
+            Attempt.objects.open().filter(pk=attempt.pk).update(stop_for=Outcome.SUSPENDED)
+    return told
+
+
+def unsuspend(job: Job, attempt: Attempt, actor: User) -> bool:
+    """Take back a pause that a starting job has not followed yet."""
+    cause = _Cause(kind="unpause", actor=actor, attempt=attempt)
+    with transaction.atomic():
+        if not _stays(job, JobState.STARTING, cause, hold_by_admin=False):
+            return False
+        Attempt.objects.open().filter(pk=attempt.pk, stop_for=Outcome.SUSPENDED).update(stop_for="")
+    return True
 
 
 def preempt(
@@ -287,8 +330,8 @@ def _book(device: Device, memory: int) -> None:
 def _close(attempt: Attempt, ending: Ending, now: datetime) -> bool:
     """Mark the attempt ended, note what it has had of its cards, and give its bookings back, once."""
     bookings = list(attempt.allocations.open().select_related("device"))
-    preempted = ending.outcome is Outcome.PREEMPTED
-    attempt.lost_seconds = attained.lost(attempt, len(bookings), now) if preempted else None
+    gave_back = ending.outcome in GAVE_BACK
+    attempt.lost_seconds = attained.lost(attempt, len(bookings), now) if gave_back else None
     closed = Attempt.objects.open().filter(pk=attempt.pk)
     if not closed.update(
         ended_at=now,
@@ -310,8 +353,7 @@ def _close(attempt: Attempt, ending: Ending, now: datetime) -> bool:
 
 def _sequel(job: Job, ending: Ending) -> Sequel:
     went_well = ending.outcome is Outcome.SUCCEEDED
-    # What made room for others has not been tried in vain.
-    tried = job.attempts.exclude(started_at=None).exclude(outcome=Outcome.PREEMPTED)
+    tried = job.attempts.exclude(started_at=None).exclude(outcome__in=GAVE_BACK)
     return sequel(
         ending,
         state=JobState(job.state),
@@ -326,6 +368,8 @@ def _follow(job: Job, attempt: Attempt, ending: Ending, following: Sequel, now: 
     data: Mapping[str, object] = {}
     if ending.outcome is Outcome.PREEMPTED:
         kind, data = "requeue", attained.preemption(attempt)
+    elif kind == "suspend":
+        data = attained.suspension(attempt)
     cause = _Cause(
         kind=kind, attempt=attempt, reason=ending.reason, detail=ending.detail, data=data
     )
@@ -336,6 +380,14 @@ def _follow(job: Job, attempt: Attempt, ending: Ending, following: Sequel, now: 
         moved = _move(job, following.state, cause, not_before=not_before)
     if not moved:
         raise _Stale
+    if job.state == JobState.QUEUED and _is_paused(attempt):
+        # It ended by itself before it could follow; a person wants it not to run.
+        code = WaitCode.HELD_BY_ADMIN if job.hold_by_admin else WaitCode.HELD_BY_YOU
+        _move(job, JobState.HELD, _Cause(kind="hold"), wait_code=code, wait_numbers={})
+
+
+def _is_paused(attempt: Attempt) -> bool:
+    return Attempt.objects.filter(pk=attempt.pk, stop_for=Outcome.SUSPENDED).exists()
 
 
 def _end(
@@ -378,6 +430,17 @@ def _move(
         for name, value in fields.items():
             setattr(job, name, value)
         _record(job, cause, now, old=old)
+    return True
+
+
+def _stays(job: Job, state: JobState, cause: _Cause, **fields: object) -> bool:
+    """Note something of a job that stays in `state`; guarded like a move, and its row is locked from here on."""
+    guard = Job.objects.filter(pk=job.pk, state=state, epoch=job.epoch)
+    if job.state != state or not guard.update(**fields):
+        return False
+    for name, value in fields.items():
+        setattr(job, name, value)
+    _record(job, cause, timezone.now(), old=state)
     return True
 
 

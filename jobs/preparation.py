@@ -18,7 +18,7 @@ from django.utils.translation import gettext as _
 from jobs import checkpoints, datasetstore, rundir
 from jobs.account import Account, job_account, make_home
 from jobs.core.jobspec import JobSpec
-from jobs.core.llamafactory import can_resume, prepare_config, train_argv
+from jobs.core.llamafactory import can_resume, can_save_when_told, prepare_config, train_argv
 from jobs.core.problems import TaskFileError
 from jobs.engines.base import AttemptLaunch
 from jobs.jobenv import job_environment
@@ -26,10 +26,13 @@ from jobs.jobfolder import JobFolder
 from jobs.models import Attempt, Job
 from jobs.refs import ref_of
 from jobs.refusals import Refused
-from jobs.trainer import find_trainer
+from jobs.savesignal import saves_at_sigterm
+from jobs.trainer import Trainer, find_trainer
 
 CONFIG_FILE = "train.yaml"
 DATA_FOLDER = "data"
+OTHER_TRAINERS = ("USE_RAY", "USE_MCA", "USE_KT")
+"""Switches of LLaMA-Factory to trainers that do not know how to save at SIGTERM."""
 
 
 def prepare(attempt: Attempt) -> AttemptLaunch:
@@ -45,7 +48,7 @@ def prepare(attempt: Attempt) -> AttemptLaunch:
     resume_from = _checkpoint_to_go_on_from(spec, output) if attempt.number > 1 else None
     # Without a name there is nothing to ask the database for, and a burst of short jobs is not slowed.
     names = _link_datasets(job, work) if spec.dataset else []
-    argv, path = _command(spec, work, output, bool(names), attempt.number, resume_from)
+    argv, path = _command(spec, work, output, bool(names), attempt, resume_from)
     return AttemptLaunch(
         ref=ref_of(attempt),
         argv=tuple(argv),
@@ -121,7 +124,7 @@ def _command(
     work: Path,
     output: Path,
     has_dataset: bool,
-    number: int,
+    attempt: Attempt,
     resume_from: Path | None,
 ) -> tuple[list[str], str]:
     """The argument list, and a folder to put first on PATH ("" for none)."""
@@ -137,19 +140,29 @@ def _command(
             hint=_("Submit the job again."),
         )
     trainer = find_trainer(job_account())
+    saves = _saves_when_told(spec, spec.llamafactory, trainer)
     config = prepare_config(
         spec.llamafactory,
         output_dir=str(output),
         dataset_dir=str(work / DATA_FOLDER) if has_dataset else None,
         dataset=spec.dataset if has_dataset else None,
-        first_run=number == 1,
+        first_run=attempt.number == 1,
         has_checkpoint=resume_from is not None,
+        saves_when_told=saves,
     )
+    if saves != attempt.saves_itself:
+        Attempt.objects.filter(pk=attempt.pk).update(saves_itself=saves)
+        attempt.saves_itself = saves
     _write_config(work, config)
     # A relative path where possible: LLaMA-Factory splits its torchrun command at spaces.
     same_folder = working_directory(spec, work) == work
     path = CONFIG_FILE if same_folder else str(work / CONFIG_FILE)
     return train_argv(trainer.argv, path), trainer.folder
+
+
+def _saves_when_told(spec: JobSpec, config: Mapping[str, Any], trainer: Trainer) -> bool:
+    other = any(spec.env.get(name, "0").lower() in {"1", "true", "y"} for name in OTHER_TRAINERS)
+    return not other and can_save_when_told(config) and saves_at_sigterm(trainer)
 
 
 def _write_config(work: Path, config: Mapping[str, Any]) -> None:

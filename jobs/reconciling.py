@@ -14,11 +14,11 @@ from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from jobs import endings, lifecycle, saves
+from jobs import endings, lifecycle, saves, sitesettings
 from jobs.core import reconcile as core
-from jobs.core.ending import Ending
-from jobs.core.states import JobState, Outcome, Reason
-from jobs.engines.base import FREEZE, STOP, THAW, Engine
+from jobs.core.ending import GAVE_BACK, Ending
+from jobs.core.states import JobState, Reason
+from jobs.engines.base import FREEZE, SAVE, STOP, THAW, Engine
 from jobs.models import Attempt
 from jobs.refs import ref_of
 from jobs.rundir import Observation
@@ -93,9 +93,9 @@ def _closes(verdict: core.Verdict) -> bool:
 
 
 def _note_last_saves(ending: Iterable[Attempt]) -> None:
-    """What an attempt saved when it was told to make room is not lost, even if nobody has looked since."""
+    """What an attempt saved when it was told to give its cards back is not lost, even if nobody has looked since."""
     for attempt in ending:
-        if attempt.stop_for == Outcome.PREEMPTED:
+        if attempt.stop_for in GAVE_BACK:
             saves.note(attempt.job, attempt.number)
 
 
@@ -145,14 +145,18 @@ def _drain(attempt: Attempt) -> None:
 
 
 def _control(engine: Engine, attempt: Attempt, observation: Observation) -> None:
-    wanted = _wanted(JobState(attempt.job.state), observation)
-    if wanted is not None:
+    wanted = _wanted(JobState(attempt.job.state), observation, saves_itself=attempt.saves_itself)
+    if wanted == SAVE:
+        engine.control(ref_of(attempt), SAVE, sitesettings.current().save_grace_seconds)
+    elif wanted is not None:
         engine.control(ref_of(attempt), wanted)
 
 
-def _wanted(state: JobState, observation: Observation) -> str | None:
+def _wanted(state: JobState, observation: Observation, *, saves_itself: bool) -> str | None:
     """What a living attempt must be told; None where it does what its job's state asks."""
     applied = (observation.applied or {}).get("action")
+    if state is JobState.SUSPENDING and saves_itself:
+        return SAVE
     if state in (JobState.STOPPING, JobState.SUSPENDING):
         return STOP
     if state is JobState.SUSPENDED:

@@ -42,6 +42,7 @@ class SiteSettings:
     )  # before which no job is suspended for another
     half_life_hours: float = Rules().half_life / HOUR  # after which past usage counts half
     placement: str = Rules().placement
+    save_grace_seconds: float = 120.0  # for a training to save when it gives its cards back
 
     @property
     def rules(self) -> Rules:
@@ -177,6 +178,10 @@ _CHECKS: dict[str, tuple[Callable[[object], bool], str]] = {
     "half_life_hours": (
         _amount(1, 8760),
         "a number of hours from 1 to 8760 (a year); 24 counts what was used a day ago half",
+    ),
+    "save_grace_seconds": (
+        _amount(5, 3600),
+        "a number of seconds from 5 to 3600; as long as a step, a checkpoint and 3 seconds take at most",
     ),
     "placement": (lambda value: value in PLACEMENTS, ", ".join(PLACEMENTS)),
 }

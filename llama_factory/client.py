@@ -115,8 +115,15 @@ class Coop(Site):
         return read_log(self._transport, path, follow=follow, tail=tail, attempt=attempt)
 
     def pause(self, name: str, *, keep_memory: bool = False) -> Job:
-        """Hold a queued job; freeze a running one where it stands with `keep_memory`."""
+        """Hold a queued job; have a running one give its cards back, or freeze it with `keep_memory`.
+
+        `raw["pause"]` of the answer says what that means; ask `pause_cost` before.
+        """
         return self._act(name, "pause", {"keep_memory": keep_memory})
+
+    def pause_cost(self, name: str) -> dict[str, Any]:
+        """What a pause without `keep_memory` would free and repeat; its `sentence` says it in words."""
+        return dict(self._transport.json("GET", f"{self._path(name)}/pause-cost"))
 
     def resume(self, name: str) -> Job:
         """Let a paused job go on."""

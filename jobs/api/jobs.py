@@ -12,7 +12,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext as _
 from ninja import Query, Router, Schema
 
-from jobs import actions, tokens
+from jobs import actions, suspension, tokens
 from jobs.api import submitting
 from jobs.api.answers import LARGEST_PAGE, answer, base_url, job_page
 from jobs.api.auth import Allowed, grant
@@ -23,6 +23,8 @@ from jobs.api.schemas import (
     JobChangeIn,
     JobOut,
     JobsOut,
+    PauseCostOut,
+    PausedOut,
     PauseIn,
     ProblemOut,
     SubmittedOut,
@@ -138,21 +140,33 @@ def change_job(request: HttpRequest, job_id: str, wanted: JobChangeIn) -> HttpRe
     return _one(request, job_id)
 
 
+@router.get("/jobs/{job_id}/pause-cost", response=PauseCostOut, auth=Allowed(tokens.READ))
+def cost_of_pause(request: HttpRequest, job_id: str) -> HttpResponse:
+    """What a pause without `keep_memory` would free, how long it takes, and what would be done again."""
+    return answer(request, suspension.cost_of_pause(find_job(request, job_id)).as_dict())
+
+
 @router.post(
-    "/jobs/{job_id}/pause", response={200: JobOut, 409: ProblemOut}, auth=Allowed(tokens.CONTROL)
+    "/jobs/{job_id}/pause", response={200: PausedOut, 409: ProblemOut}, auth=Allowed(tokens.CONTROL)
 )
 def pause_job(request: HttpRequest, job_id: str, wanted: PauseIn | None = None) -> HttpResponse:
-    """Hold a queued job; with `keep_memory`, freeze a running one where it stands."""
+    """Hold a queued job; have a running one give its cards back, or with `keep_memory` freeze it where it stands.
+
+    Nothing is asked: `pause` in the answer says what it means, such as that a command will begin anew. Ask
+    `/pause-cost` before.
+    """
     keep_memory = wanted is not None and wanted.keep_memory
-    job = actions.pause(find_job(request, job_id), grant(request).user, keep_memory=keep_memory)
-    return answer(request, job_json(job, base_url=base_url(request)))
+    job = find_job(request, job_id)
+    means = suspension.frozen(job) if keep_memory else suspension.cost_of_pause(job)
+    job = actions.pause(job, grant(request).user, keep_memory=keep_memory)
+    return answer(request, job_json(job, base_url=base_url(request)) | {"pause": means.as_dict()})
 
 
 @router.post(
     "/jobs/{job_id}/resume", response={200: JobOut, 409: ProblemOut}, auth=Allowed(tokens.CONTROL)
 )
 def resume_job(request: HttpRequest, job_id: str) -> HttpResponse:
-    """Let a held job queue again, or a frozen one go on."""
+    """Let a held or suspended job queue again, at its old place, or a frozen one go on."""
     job = actions.resume(find_job(request, job_id), grant(request).user)
     return answer(request, job_json(job, base_url=base_url(request)))
 

@@ -217,7 +217,33 @@ class ReadingsOut(Schema):
 class PauseIn(Schema):
     """How to pause."""
 
-    keep_memory: bool = Field(False, description="freeze a running job where it stands")
+    keep_memory: bool = Field(
+        False,
+        description="freeze a running job where it stands, instead of having it give its cards back",
+    )
+
+
+class PauseCostOut(Schema):
+    """What a pause without `keep_memory` means."""
+
+    possible: bool
+    way: Literal["hold", "freeze", "saves", "checkpoint", "restart", "none"] = Field(
+        description="it only waits; stays in memory; saves first; goes on from its last checkpoint; begins anew; cannot"
+    )
+    frees_bytes: int = Field(description="on all its cards together")
+    cards: int
+    typical_seconds: float | None = Field(description="as measured on this site; null: never seen")
+    at_most_seconds: float | None = Field(description="after which its processes are killed")
+    from_step: int | None = Field(description="of the checkpoint that it goes on from; 0: none yet")
+    repeated_steps: int | None = Field(description="about as many are done again; null: not known")
+    repeated_seconds: float | None = Field(description="of running that are done again")
+    sentence: str = Field(description="all of this in words")
+
+
+class PausedOut(JobOut):
+    """The job after a pause, and what the pause means for it."""
+
+    pause: PauseCostOut
 
 
 class CloneIn(Schema):

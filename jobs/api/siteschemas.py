@@ -144,6 +144,9 @@ class SettingsOut(Schema):
     min_run_minutes: float = Field(description="before which no job is suspended for another")
     half_life_hours: float = Field(description="after which past usage counts half")
     placement: str = Field(description="best-fit or fragmentation")
+    save_grace_seconds: float = Field(
+        description="for a training to save when it gives its cards back; then it is ended"
+    )
 
 
 class TokenOut(Schema):

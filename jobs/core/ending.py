@@ -20,6 +20,8 @@ _RETRY_CLASS = {
     Reason.SIGNAL: "failed",
     Reason.INCOMPLETE: "failed",
 }
+GAVE_BACK = frozenset({Outcome.PREEMPTED, Outcome.SUSPENDED})
+"""How an attempt ended that was told to give its cards back: it has not been tried in vain."""
 _NEVER_RAN = frozenset({Reason.NOT_CLAIMED})
 
 
@@ -43,8 +45,8 @@ class Sequel:
 
 
 def as_wished(ending: Ending, state: JobState) -> Ending:
-    """The ending of a job in `state`. Who cancels a job that makes room for another one does not want it back."""
-    if ending.outcome is Outcome.PREEMPTED and state is JobState.STOPPING:
+    """The ending of a job in `state`. Who cancels a job that is giving its cards back does not want it again."""
+    if ending.outcome in GAVE_BACK and state is JobState.STOPPING:
         return replace(ending, outcome=Outcome.CANCELLED, reason=Reason.USER)
     return ending
 

@@ -14,6 +14,9 @@ from jobs.core.problems import Problem, shortened
 STAGES = ("pt", "sft", "rm", "ppo", "dpo", "kto")
 FINETUNING_TYPES = ("full", "freeze", "lora", "oft")
 
+SAVES_AT_SIGTERM = "enable_jit_checkpoint"
+"""With `true` a training writes a checkpoint at SIGTERM and ends; transformers has it from 5.0.0 on."""
+
 Finding = tuple[str, str, str]
 """Field, what is wrong, what is allowed and what to do."""
 
@@ -47,6 +50,14 @@ def can_resume(config: Mapping[str, Any]) -> bool:
     return config.get("stage", "sft") not in {"rm", "ppo"}
 
 
+def can_save_when_told(config: Mapping[str, Any]) -> bool:
+    """Whether a checkpoint that is written at a signal is of use, and nobody has switched that off in the config."""
+    wanted = SAVES_AT_SIGTERM not in config or _truthy(config, SAVES_AT_SIGTERM)
+    # Without optimizer and scheduler a run would not go on as it was.
+    whole = not _truthy(config, "save_only_model")
+    return trains(config) and can_resume(config) and wanted and whole
+
+
 def prepare_config(
     config: Mapping[str, Any],
     *,
@@ -55,6 +66,7 @@ def prepare_config(
     dataset: str | None = None,
     first_run: bool = True,
     has_checkpoint: bool = False,
+    saves_when_told: bool = False,
 ) -> dict[str, Any]:
     """The config as a run gets it: the job's own folders, and never a step back.
 
@@ -65,6 +77,7 @@ def prepare_config(
         dataset: the uploaded dataset's name.
         first_run: no run of this job has written to `output_dir` yet.
         has_checkpoint: `output_dir` holds a complete checkpoint, from which LLaMA-Factory goes on by itself.
+        saves_when_told: the run is to write a checkpoint at SIGTERM.
     """
     prepared = dict(config) | {"output_dir": output_dir}
     if dataset_dir is not None and dataset is not None:
@@ -72,6 +85,8 @@ def prepare_config(
     if not first_run:
         # With `true`, which all shipped examples say, a second run would begin at step 0.
         prepared["overwrite_output_dir"] = False
+    if saves_when_told:
+        prepared[SAVES_AT_SIGTERM] = True
     if has_checkpoint:
         # The job's own newest one is found by itself; a path in the config is where the first run began.
         prepared.pop("resume_from_checkpoint", None)

@@ -10,7 +10,7 @@ from typing import Any
 from jobs import rundir
 from jobs.containment import Container
 from jobs.launch.signals import signal_all
-from jobs.launch.workers import workers
+from jobs.launch.workers import training_processes
 
 NEVER = float("inf")
 CONTROL_PERIOD_S = 1.0
@@ -74,7 +74,9 @@ class Ending:
     def _signal(self, *, workers_only: bool) -> None:
         self._rest_waits = workers_only
         if workers_only:
-            signal_all(lambda: workers(self._container.members(), self._root), signal.SIGTERM)
+            signal_all(
+                lambda: training_processes(self._container.members(), self._root), signal.SIGTERM
+            )
         else:
             self._container.signal(signal.SIGTERM)
 

@@ -13,7 +13,7 @@ RANK_VARIABLE = "LOCAL_RANK"
 """In the environment of every rank that torchrun starts, and of what a rank starts itself."""
 
 
-def workers(members: frozenset[int], root: int) -> frozenset[int]:
+def training_processes(members: frozenset[int], root: int) -> frozenset[int]:
     """The ranks among `members`; without any, the command itself. `root` is the first process of the tree."""
     table = {pid: seen for pid in members if (seen := procfs.read_process(pid)) is not None}
     in_rank = {pid for pid in table if procfs.has_variable(pid, RANK_VARIABLE)}

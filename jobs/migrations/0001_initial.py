@@ -151,6 +151,7 @@ class Migration(migrations.Migration):
                 ('stop_for', models.CharField(blank=True, choices=[('succeeded', 'succeeded'), ('failed', 'failed'), ('suspended', 'suspended'), ('preempted', 'preempted'), ('lost', 'lost'), ('cancelled', 'cancelled')], max_length=10)),
                 ('stuck_since', models.DateTimeField(blank=True, null=True)),
                 ('saved_at', models.DateTimeField(blank=True, null=True)),
+                ('saves_itself', models.BooleanField(default=False)),
                 ('preempted_for', models.CharField(blank=True, max_length=12)),
                 ('lost_seconds', models.FloatField(blank=True, null=True)),
                 ('node', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='gpus.node')),
@@ -338,6 +339,10 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name='attempt',
             index=models.Index(condition=models.Q(('ended_at__isnull', True)), fields=['node'], name='open_attempts'),
+        ),
+        migrations.AddIndex(
+            model_name='attempt',
+            index=models.Index(condition=models.Q(('outcome', 'suspended')), fields=['ended_at'], name='suspended_attempts'),
         ),
         migrations.AddIndex(
             model_name='attempt',

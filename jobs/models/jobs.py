@@ -138,6 +138,9 @@ class Attempt(models.Model):
     )  # the outcome that whoever told it to stop wants
     stuck_since = models.DateTimeField(null=True, blank=True)  # its processes could not be ended
     saved_at = models.DateTimeField(null=True, blank=True)  # when its last checkpoint was complete
+    saves_itself = models.BooleanField(
+        default=False
+    )  # its training writes a checkpoint when it is told to end
     preempted_for = models.CharField(
         max_length=12, blank=True
     )  # the job that it makes room for, by public id
@@ -162,6 +165,11 @@ class Attempt(models.Model):
         ]
         indexes: ClassVar = [
             models.Index(name="open_attempts", fields=["node"], condition=Q(ended_at__isnull=True)),
+            models.Index(
+                name="suspended_attempts",
+                fields=["ended_at"],
+                condition=Q(outcome=Outcome.SUSPENDED.value),
+            ),
             models.Index(
                 name="preempted_attempts",
                 fields=["ended_at"],

@@ -9,7 +9,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from jobs import permissions
+from jobs import permissions, suspension
 from jobs.core.states import TERMINAL, JobState
 from jobs.core.units import format_size
 from jobs.models import Job, User
@@ -51,11 +51,28 @@ def _deeds(job: Job) -> Iterator[Deed]:
             job, "resume", _("Release"), "play", _("Puts it back into the queue, at its old place.")
         )
     elif state is JobState.RUNNING:
+        yield from _pause(job)
         yield _freeze(job)
+    elif state is JobState.STARTING:
+        yield from _pause(job)
     elif state is JobState.SUSPENDED:
         yield _deed(job, "resume", _("Resume"), "play", _resume_effect(job))
     if state not in TERMINAL and state is not JobState.STOPPING:
         yield _cancel(job)
+
+
+def _pause(job: Job) -> Iterator[Deed]:
+    """Giving the cards back, where that is possible; asked first with what it costs."""
+    cost = suspension.cost_of_pause(job)
+    if cost.is_possible:
+        yield Deed(
+            name="pause",
+            label=_("Pause"),
+            icon="pause",
+            effect=cost.sentence,
+            address=reverse("job-pause", args=[job.pk]),
+            ask=_("Pause “%(job)s”?") % {"job": job},
+        )
 
 
 def _freeze(job: Job) -> Deed:
@@ -76,7 +93,11 @@ def _freeze(job: Job) -> Deed:
 def _resume_effect(job: Job) -> str:
     if job.open_attempt is not None:
         return _("Goes on at once where it stopped.")
-    return _("Puts it back into the queue; it goes on from its last checkpoint.")
+    if suspension.goes_on(job):
+        return _(
+            "Puts it back into the queue, at its old place; it goes on from its last checkpoint."
+        )
+    return _("Puts it back into the queue, at its old place; its command starts again.")
 
 
 def _cancel(job: Job) -> Deed:

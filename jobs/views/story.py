@@ -11,6 +11,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from jobs.core.states import TERMINAL
+from jobs.core.units import format_duration
 from jobs.models import Attempt, JobEvent
 from jobs.preemptions import Preemption
 from jobs.views.words import STATES, Look, reason_words
@@ -26,6 +27,8 @@ _KINDS: dict[str, str | Promise] = {
     "cancel": gettext_lazy("told to end"),
     "retry": gettext_lazy("back to the queue"),
     "suspend": gettext_lazy("suspended"),
+    "pause": gettext_lazy("told to give its card back"),
+    "unpause": gettext_lazy("not to be paused any more"),
     "preempt": gettext_lazy("making room"),
     "requeue": gettext_lazy("back to the queue, at its old place"),
     "priority": gettext_lazy("priority changed"),
@@ -102,7 +105,7 @@ def _kind(event: JobEvent) -> str:
 
 
 def _note(event: JobEvent, preemption: Preemption | None) -> str:
-    why = preemption.sentence if preemption else ""
+    why = preemption.sentence if preemption else _repeated(event)
     parts = [
         _("by %(name)s") % {"name": event.actor.username} if event.actor else "",
         _("attempt %(number)s") % {"number": event.attempt.number}
@@ -111,6 +114,16 @@ def _note(event: JobEvent, preemption: Preemption | None) -> str:
         why or event.detail or (reason_words(event.reason) if event.reason else ""),
     ]
     return " · ".join(part for part in parts if part)
+
+
+def _repeated(event: JobEvent) -> str:
+    """After a pause: what is done again, and why that is more than was promised."""
+    lost = event.data.get("lost") if event.kind == "suspend" else None
+    if not isinstance(lost, int | float):
+        return ""
+    time = format_duration(max(1, round(lost / (event.job.gpus * event.job.nodes))))
+    told = _("%(time)s of work will be repeated.") % {"time": time}
+    return f"{event.detail} {told}".strip()
 
 
 def _run(attempt: Attempt) -> Run:

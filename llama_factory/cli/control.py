@@ -33,10 +33,13 @@ def pause(
     ] = False,
     project: ProjectOption = None,
     url: UrlOption = None,
+    yes: YesOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Hold queued jobs, freeze running ones."""
+    """Hold queued jobs, have running ones give their cards back; says what that costs and asks."""
     with connected(url, project) as coop:
+        if not (keep_memory or yes) and asks_a_person() and not _may_pause(coop, jobs):
+            raise typer.Exit(ExitCode.ERROR)
         _each(jobs, lambda name: coop.pause(name, keep_memory=keep_memory), json=json)
 
 
@@ -101,6 +104,17 @@ def _tell(job: Job, *, json: bool) -> None:
         show_json(job.raw)
     else:
         typer.echo(f"{job.name}: {job.state.lower()}")
+
+
+def _may_pause(coop: Coop, names: list[str]) -> bool:
+    """Say what it costs and ask; a job that only waits is held without a question."""
+    costs = [(name, coop.pause_cost(name)) for name in names]
+    dear = [(name, cost) for name, cost in costs if cost["possible"] and cost["cards"]]
+    if not dear:
+        return True
+    for name, cost in dear:
+        say(f"{name}: {cost['sentence']}")
+    return typer.confirm("Pause?", default=False, err=True)
 
 
 def _may_cancel(coop: Coop, names: list[str]) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from jobs.core.ending import Ending, as_wished, sequel
+from jobs.core.ending import GAVE_BACK, Ending, as_wished, sequel
 from jobs.core.states import JobState, Outcome, Reason
 
 GAVE_WAY = Ending(outcome=Outcome.PREEMPTED, reason=Reason.PREEMPTED, exit_code=0, detail="x")
@@ -21,7 +21,7 @@ def test_otherwise_who_made_room_made_room(state):
     assert as_wished(GAVE_WAY, state) is GAVE_WAY
 
 
-@pytest.mark.parametrize("outcome", [each for each in Outcome if each is not Outcome.PREEMPTED])
+@pytest.mark.parametrize("outcome", [each for each in Outcome if each not in GAVE_BACK])
 def test_a_stop_changes_no_other_ending(outcome):
     ending = Ending(outcome=outcome, reason=Reason.COMPLETED)
     assert as_wished(ending, JobState.STOPPING) is ending

@@ -259,6 +259,16 @@ def test_a_running_job_is_frozen_and_thawed(member):
     until_state(member, "long", "CANCELLED")
 
 
+def test_a_running_command_gives_its_card_back_and_begins_anew(member):
+    script = "echo run >> ledger; [ $(wc -l < ledger) -ge 2 ] || sleep 600"
+    shows(member.coop("submit", str(a_task(member, "again", script, preemptible="true"))))
+    until_state(member, "again", "RUNNING")
+    assert shows(member.coop("pause", "again")) == "again: suspending\n"
+    until_state(member, "again", "SUSPENDED")
+    assert shows(member.coop("resume", "again")) == "again: queued\n"
+    until_state(member, "again", "SUCCEEDED")
+
+
 def test_one_refusal_does_not_keep_the_others_from_it(member, waiting):
     answer = member.coop("pause", "no_such_job", waiting)
     assert answer.returncode == 5

@@ -9,7 +9,7 @@ import pytest
 from django.core.cache import cache
 
 from jobs import lifecycle, queue
-from jobs.api.schemas import JobOut, JobsOut, PlanOut, SubmittedOut
+from jobs.api.schemas import JobOut, JobsOut, PauseCostOut, PausedOut, PlanOut, SubmittedOut
 from jobs.core.states import JobState
 from jobs.models import Job, Project
 from jobs.projects import join
@@ -307,7 +307,7 @@ def test_a_long_poll_is_answered_as_soon_as_the_state_changes(member):
 
 def test_a_queued_job_is_held_and_released(member):
     job = a_job()
-    assert fits(JobOut, member.post(f"{JOBS}/{job.pk}/pause"))["state"] == "HELD"
+    assert fits(PausedOut, member.post(f"{JOBS}/{job.pk}/pause"))["state"] == "HELD"
     assert fits(JobOut, member.post(f"{JOBS}/{job.pk}/resume"))["state"] == "QUEUED"
 
 
@@ -315,8 +315,21 @@ def test_a_plain_pause_of_a_running_job_names_the_way_that_works(member):
     job, _attempt = a_running_job(device=a_device())
     body = problem(member.post(f"{JOBS}/{job.pk}/pause"), 409, "pause_needs_keep_memory")
     assert "keep_memory" in body["hint"]
-    frozen = fits(JobOut, member.post(f"{JOBS}/{job.pk}/pause", {"keep_memory": True}))
-    assert frozen["state"] == "SUSPENDED"
+    cost = fits(PauseCostOut, member.get(f"{JOBS}/{job.pk}/pause-cost"))
+    assert (cost["possible"], cost["way"]) == (False, "none")
+    frozen = fits(PausedOut, member.post(f"{JOBS}/{job.pk}/pause", {"keep_memory": True}))
+    assert (frozen["state"], frozen["pause"]["way"]) == ("SUSPENDED", "freeze")
+
+
+def test_a_pause_that_begins_anew_asks_nothing_and_says_so(member):
+    job, _attempt = a_running_job(device=a_device())
+    Job.objects.filter(pk=job.pk).update(preemptible=True)
+    before = fits(PauseCostOut, member.get(f"{JOBS}/{job.pk}/pause-cost"))
+    body = fits(PausedOut, member.post(f"{JOBS}/{job.pk}/pause"))
+    assert (body["state"], body["pause"]["way"]) == ("SUSPENDING", "restart")
+    assert "starts again from its beginning" in body["pause"]["sentence"]
+    assert (before["frees_bytes"], before["cards"]) == (job.min_memory, 1)
+    problem(member.post(f"{JOBS}/{job.pk}/pause"), 409, "being_paused")
 
 
 def test_a_cancelled_job_stays_cancelled(member):

@@ -73,6 +73,7 @@ MATRIX: dict[tuple[str, str], Answers] = {
     ("POST", "/api/v1/jobs"): answers(*WHO_SUBMITS, body=a_task("new", project="alpha")),
     ("GET", "/api/v1/jobs/{job_id}"): answers(*WHO_SEES),
     ("PATCH", "/api/v1/jobs/{job_id}"): answers(*WHO_MANAGES, body={"priority": "high"}),
+    ("GET", "/api/v1/jobs/{job_id}/pause-cost"): answers(*WHO_SEES),
     ("POST", "/api/v1/jobs/{job_id}/pause"): answers(*WHO_CONTROLS),
     ("POST", "/api/v1/jobs/{job_id}/resume"): answers(*WHO_CONTROLS),
     ("POST", "/api/v1/jobs/{job_id}/cancel"): answers(*WHO_CONTROLS),

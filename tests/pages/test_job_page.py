@@ -50,6 +50,20 @@ def test_a_running_job_offers_to_keep_its_memory_and_says_what_that_means(client
     assert 'name="keep_memory" value="yes"' in text
 
 
+def test_a_job_that_can_give_its_card_back_says_first_what_that_costs(client, running):
+    job, _attempt = running
+    assert 'data-ask="Pause' not in page(client, job)
+    type(job).objects.filter(pk=job.pk).update(preemptible=True)
+    text = page(client, job)
+    assert 'data-ask="Pause' in text
+    assert "Frees 14 GiB on 1 card." in text
+    assert "starts again from its beginning" in text
+    client.post(reverse("job-pause", args=[job.pk]))
+    job.refresh_from_db()
+    assert job.state == JobState.SUSPENDING
+    assert "It is being paused." in page(client, job)
+
+
 def test_pausing_a_running_job_freezes_it(client, running):
     job, _attempt = running
     response = client.post(reverse("job-pause", args=[job.pk]), {"keep_memory": "yes"})

@@ -30,7 +30,8 @@ from tests.builders import NOW, card, evolve
 
 PROJECTS = ("vision", "speech", "robots")
 PEOPLE = ("ana", "bo")
-MOST_CARDS = 8
+MOST_CARDS, MOST_QUEUED = 8, 40
+FORGOTTEN = 60  # half-lives after which usage is too small to be seen
 GIVEN = (None, 1, 2, 4)  # numbers of cards or jobs that limits and guarantees name
 
 
@@ -113,8 +114,9 @@ class Driven:
         self.now += self.dice.choice([1.0, 20.0, 40.0, 700.0, 1900.0, 8000.0, 60_000.0])
 
     def submit(self) -> None:
-        self.count += 1
-        self.queue(self.new_job(f"job-{self.count}"))
+        if len(self.queued) < MOST_QUEUED:
+            self.count += 1
+            self.queue(self.new_job(f"job-{self.count}"))
 
     def queue(self, job: JobView) -> None:
         self.queued[job.id] = job
@@ -156,6 +158,8 @@ class Driven:
             return
         run = self.running.pop(self.dice.choice(list(self.running)))
         self.ended.append((run, self.rates.pop(run.job.id), self.now))
+        while self.ended[0][2] < self.now - FORGOTTEN * self.rules.half_life:
+            del self.ended[0]
         self.count_on_cards(run, -1)
         self.tell_end(run)
         if run.leaving_for:

@@ -16,7 +16,8 @@ from jobs.core.states import JobState, Outcome, Reason
 from jobs.models import Attempt, Job
 from jobs.refusals import Refused
 from jobs.suspension import Way, cost_of_pause
-from tests.rows import a_device, a_job, a_running_job, a_started_job, a_user, an_admin
+from tests.jobs.test_preemption import together
+from tests.rows import GIB, a_device, a_job, a_running_job, a_started_job, a_user, an_admin
 
 pytestmark = pytest.mark.django_db
 
@@ -226,6 +227,38 @@ def test_a_save_that_was_promised_and_not_made_is_told(device):
     data = job.events.get(kind="suspend").data
     assert (data["was_to_save"], data["saved"]) == (True, False)
     assert data["lost"] >= 0
+
+
+@pytest.mark.postgres
+@pytest.mark.django_db(transaction=True)
+def test_a_pause_at_the_very_moment_of_the_start_is_not_forgotten():
+    device, person = a_device(total=1000 * GIB), a_user()
+    for number in range(30):
+        job, attempt = a_started_job(
+            f"job-{number}", device=device, command=None, llamafactory=CONFIG
+        )
+        together(
+            lambda attempt=attempt: lifecycle.mark_running(
+                attempt, started_at=timezone.now(), containment="tag"
+            ),
+            lambda job=job: actions.pause(job, person),
+        )
+        assert (fresh(job).state, attempt_of(job).stop_for) == ("SUSPENDING", "suspended")
+
+
+@pytest.mark.postgres
+@pytest.mark.django_db(transaction=True)
+def test_a_pause_at_the_very_moment_of_the_end_changes_no_ending():
+    device, person = a_device(total=1000 * GIB), a_user()
+    for number in range(30):
+        job, _ = a_running_job(f"job-{number}", device=device, command=None, llamafactory=CONFIG)
+        together(
+            lambda job=job: lifecycle.finish(attempt_of(job), DONE),
+            lambda job=job: actions.pause(job, person),
+        )
+        lifecycle.finish(attempt_of(job), DONE)  # the reconciler comes again where it was too early
+        assert fresh(job).state == JobState.SUCCEEDED
+    assert booked(device) == 0
 
 
 def test_a_queued_job_loses_nothing(device):

@@ -23,6 +23,7 @@ from jobs.reconciling import reconcile
 from jobs.refs import ref_of
 from jobs.savesignal import saves_at_sigterm
 from jobs.trainer import find_trainer
+from tests.llamafactory.test_real_run import uploaded
 from tests.rows import a_device, a_job, a_user
 from tests.waiting import wait_until
 
@@ -48,10 +49,12 @@ class Desk:
     def until(self, job: Job, *states: JobState) -> JobState:
         def reached() -> bool:
             reconcile(self.engine, None, self.began)
-            return Job.objects.get(pk=job.pk).state in states
+            return Job.objects.get(pk=job.pk).state in {*states, JobState.FAILED}
 
         wait_until(reached, PATIENCE_S, f"{job} to be {states}")
-        return JobState(Job.objects.get(pk=job.pk).state)
+        fresh = Job.objects.get(pk=job.pk)
+        assert fresh.state in states, fresh.detail
+        return JobState(fresh.state)
 
     def close(self) -> None:
         refs = [ref_of(attempt) for attempt in Attempt.objects.open()]
@@ -73,10 +76,14 @@ def desk(settings, monkeypatch) -> Iterator[Desk]:
     shutil.rmtree(folder)
 
 
-def training(tiny: Path, name: str) -> Job:
-    config = parse_llamafactory_config((tiny / "slow.yaml").read_bytes())
-    config |= {"logging_steps": 1, "dataset_dir": str(tiny)}
-    return a_job(name, command=None, llamafactory=config)
+def training(tiny: Path, *names: str) -> list[Job]:
+    """Queued jobs of these names, all with the same dataset and the same seed."""
+    config = parse_llamafactory_config((tiny / "slow.yaml").read_bytes()) | {"logging_steps": 1}
+    dataset = uploaded(tiny)
+    jobs = [a_job(name, command=None, llamafactory=config, dataset=dataset.name) for name in names]
+    for job in jobs:
+        job.datasets.add(dataset)
+    return jobs
 
 
 def losses(job: Job) -> dict[int, float | None]:
@@ -93,7 +100,7 @@ def test_this_llamafactory_can_be_told_to_save():
 
 def test_five_pauses_at_random_moments_change_neither_a_loss_nor_the_steps(desk, tiny):
     dice = random.Random(4)
-    whole, paused = training(tiny, "whole"), training(tiny, "paused")
+    whole, paused = training(tiny, "whole", "paused")
     desk.start(whole)
     desk.until(whole, JobState.SUCCEEDED)
     for _ in range(ROUNDS):
@@ -113,7 +120,7 @@ def test_five_pauses_at_random_moments_change_neither_a_loss_nor_the_steps(desk,
 
 
 def test_a_pause_while_it_is_loading_loses_nothing(desk, tiny):
-    job = training(tiny, "loading")
+    [job] = training(tiny, "loading")
     desk.start(job)
     desk.until(job, JobState.RUNNING)
     actions.pause(job, a_user())

@@ -32,6 +32,7 @@ _SENTENCES: dict[str, Promise] = {
         "Needs %(need)s on a card of type %(gpu_type)s; the largest free block there is %(largest)s."
     ),
     _W.WAIT_TURN: _("%(ahead)s jobs are ahead of it in the queue."),
+    f"{_W.WAIT_TURN}:one": _("One job is ahead of it in the queue."),
     _W.WAIT_QUOTA: _("Its project uses %(used)s of %(limit)s (%(what)s)."),
     f"{_W.WAIT_QUOTA}:user": _(
         "%(user)s uses %(used)s of %(limit)s (%(what)s), the most that one person may in its project."
@@ -60,9 +61,7 @@ _SENTENCES: dict[str, Promise] = {
         "The cards with room for it are kept for %(kept_for)s, for about %(wait)s more."
     ),
     f"{_W.WAIT_RESERVED}:quota": _("The quota that it would use is kept for %(kept_for)s."),
-    _W.WAIT_PREEMPTION: _(
-        "Running jobs are being suspended to make room for it (%(jobs)s)."
-    ),
+    _W.WAIT_PREEMPTION: _("Running jobs are being suspended to make room for it (%(jobs)s)."),
     f"{_W.WAIT_PREEMPTION}:made": _(
         "Room has been made for it; the next reading of the cards will show it."
     ),
@@ -232,6 +231,8 @@ def _variants(numbers: Mapping[str, Any]) -> Iterator[str]:
         yield "until"
     if numbers.get("jobs") == 0:
         yield "made"
+    if numbers.get("ahead") == 1:
+        yield "one"
     if "machines" in numbers:
         yield "nodes"
 
@@ -273,4 +274,4 @@ def _amount(name: str, value: float, in_memory: bool) -> str:
         return f"{value * 100:.0f}\N{NO-BREAK SPACE}%"
     if isinstance(value, int) and in_memory and name in _BYTES | _BYTES_WHEN_MEMORY:
         return format_size(value)
-    return str(value)
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -203,13 +203,13 @@ class _Aged(Generic[T]):
 
     def get(self, make: Callable[[], T]) -> T:
         """The value, made anew where it has grown old."""
-        begun = time.monotonic()
-        if self._value is None or self._is_expired or begun >= self._fresh_until:
+        is_old = self._is_expired or time.monotonic() >= self._fresh_until
+        if self._value is None or is_old:
             self._is_expired = False  # before it is made: what changes meanwhile counts
+            begun = time.thread_time()  # waiting for a policy or a database costs nobody anything
             self._value = make()
-            now = time.monotonic()
-            self._took = now - begun
-            self._fresh_until = now + max(self._fresh_for, self._took / _SHARE)
+            self._took = time.thread_time() - begun
+            self._fresh_until = time.monotonic() + max(self._fresh_for, self._took / _SHARE)
         return self._value
 
     def expire(self, quick: float) -> None:

@@ -11,6 +11,7 @@ from django.utils.functional import SimpleLazyObject
 from django.utils.translation import gettext as _
 
 from gpus.models import Node
+from jobs import permissions
 from jobs.account import isolation_level
 from jobs.models import User
 from jobs.policies import alarm
@@ -33,7 +34,13 @@ def site(request: HttpRequest) -> dict[str, Any]:
     return {
         "theme": _theme(request),
         "site_notices": SimpleLazyObject(lambda: _notices(request)),
+        "may_see_reports": SimpleLazyObject(lambda: _may_see_reports(request)),
     }
+
+
+def _may_see_reports(request: HttpRequest) -> bool:
+    user = getattr(request, "user", None)
+    return isinstance(user, User) and bool(permissions.projects_reported_to(user))
 
 
 def _theme(request: HttpRequest) -> str:

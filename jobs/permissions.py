@@ -52,3 +52,13 @@ def projects_visible_to(user: User) -> list[Project]:
     if user.is_superuser:
         return list(Project.objects.all())
     return list(Project.objects.filter(memberships__user=user))
+
+
+def projects_reported_to(user: User) -> list[Project]:
+    """The projects whose reports the user may read: those that one leads; all of them for an admin."""
+    if not user.is_active:
+        return []
+    if user.is_superuser:
+        return list(Project.objects.all())
+    leads = Membership.Role.LEAD
+    return list(Project.objects.filter(memberships__user=user, memberships__role=leads))

@@ -128,14 +128,26 @@ def _holds(wanted: Wanted, now: datetime) -> Iterable[Hold]:
         rows = rows.filter(device__name=wanted.card)
     first, last = _at(wanted.since), _at(min(wanted.until, now))
     for row in rows.values_list(*_COLUMNS).iterator(chunk_size=10_000):
-        (job, name, run, owner, project, card, size, weight, booked, peak, busy, *times) = row
-        begun = max(first, _at(times[0]))
-        ended = min(last, _at(times[1] or now))
+        (job, name, run, owner, project, card, size, weight, booked, peak, busy, *end) = row
+        created, released, outcome, reason = end
+        begun = max(first, _at(created))
+        ended = min(last, _at(released or now))
         if ended > begun:
             rate = weight * max(charge(booked, peak) / size if size else 0.0, busy)
             told = f"{name}#{run}"
             yield Hold(
-                job, told, owner, project, card, booked, peak, begun, ended, *times[2:], rate
+                job,
+                told,
+                owner,
+                project,
+                card,
+                booked,
+                peak,
+                begun,
+                ended,
+                outcome,
+                reason,
+                rate,
             )
 
 

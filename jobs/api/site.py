@@ -11,7 +11,18 @@ from django.http import HttpRequest, HttpResponse
 from ninja import NinjaAPI
 
 from jobs import tokens
-from jobs.api import account, datasets, fleet, history, jobs, projects, settings, tokenroutes, why
+from jobs.api import (
+    account,
+    datasets,
+    fleet,
+    history,
+    jobs,
+    projects,
+    reports,
+    settings,
+    tokenroutes,
+    why,
+)
 from jobs.api.auth import Allowed
 from jobs.api.problems import problem_response, refusal_of
 from jobs.core.version import __version__
@@ -65,6 +76,7 @@ api.add_router("", history.router, tags=["jobs"])
 api.add_router("", why.router, tags=["jobs"])
 api.add_router("", fleet.router, tags=["cards"])
 api.add_router("", projects.router, tags=["projects"])
+api.add_router("", reports.router, tags=["reports"])
 api.add_router("", datasets.router, tags=["datasets"])
 api.add_router("", settings.router, tags=["site"])
 api.add_router("", tokenroutes.router, tags=["account"])

@@ -101,6 +101,7 @@ MATRIX: dict[tuple[str, str], Answers] = {
     ),
     ("GET", "/api/v1/projects/{slug}/quota"): answers(*WHO_SEES),
     ("PATCH", "/api/v1/projects/{slug}/quota"): answers(*ADMINS, body={"limit": {"cards": 2}}),
+    ("GET", "/api/v1/reports/usage"): answers(401, 403, 403, 403, 200, 200),
     ("GET", "/api/v1/datasets"): answers(*EVERYBODY),
     ("POST", "/api/v1/datasets"): answers(*WHO_SUBMITS, body=FORM, kind=FORM_KIND),
     ("GET", "/api/v1/datasets/{dataset_id}"): answers(*WHO_SEES),

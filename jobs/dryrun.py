@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from django.utils import timezone
@@ -85,7 +86,7 @@ def _why(view: JobView, scheduler: Scheduler, look: Look, sight: Sight) -> Why:
 
 
 def _start(
-    view: JobView, reason: Why, look: Look, with_it: Snapshot, ranks: dict[str, int] | None
+    view: JobView, reason: Why, look: Look, with_it: Snapshot, ranks: Mapping[str, int] | None
 ) -> Start:
     deadline = time.monotonic() + _BUDGET
     found = start_of(view.id, (reason.code, reason.numbers), look, None)

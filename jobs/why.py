@@ -272,6 +272,7 @@ def _amount(name: str, value: float, in_memory: bool) -> str:
         return format_duration(value)
     if name in _SHARES:
         return f"{value * 100:.0f}\N{NO-BREAK SPACE}%"
-    if isinstance(value, int) and in_memory and name in _BYTES | _BYTES_WHEN_MEMORY:
-        return format_size(value)
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    if isinstance(value, int):
+        in_bytes = in_memory and name in _BYTES | _BYTES_WHEN_MEMORY
+        return format_size(value) if in_bytes else str(value)
+    return f"{value:g}"

@@ -18,6 +18,7 @@ from jobs.api.siteschemas import DrainIn, GpuOut, GpusOut, QueueOut
 from jobs.core.problems import shortened
 from jobs.models import Job
 from jobs.queue import QueueRow
+from jobs.queuestate import POSITIONS
 from jobs.serialize import instant, jobs_json
 from jobs.sight import sight_within
 from jobs.tokens import Grant
@@ -55,7 +56,7 @@ def undrain_gpu(request: HttpRequest, uuid: str) -> HttpResponse:
 
 @router.get("/queue", response=QueueOut, auth=Allowed(tokens.READ))
 def show_queue(
-    request: HttpRequest, limit: Annotated[int, Query(ge=1, le=queue.POSITIONS)] = queue.POSITIONS
+    request: HttpRequest, limit: Annotated[int, Query(ge=1, le=POSITIONS)] = POSITIONS
 ) -> HttpResponse:
     """The first waiting jobs in their order. Of another project's it says the needs only, unless the queue is open."""
     queued = queue.rows(sight_within(grant(request).projects()), limit)

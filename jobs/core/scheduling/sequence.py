@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from heapq import heapify, heappop, heappush, merge
 from itertools import islice
 
@@ -18,6 +18,7 @@ def sequence(state: State, waits: Waits, now: float, most: int | None = None) ->
     First those for which room is being made, then those that could start, project by project as the cycle goes
     through them, then those that could not start even alone. Each counts against its project as if it had started.
     """
+    state.step_back(now)
     promised = [promise.job.id for promise in state.promises]
     ready, others = _split(state, waits, now)
     counted: list[str] = []
@@ -50,12 +51,14 @@ def _split(state: State, waits: Waits, now: float) -> tuple[dict[str, list[Lane]
 def _merge(
     state: State, ready: dict[str, list[Lane]], now: float, counted: list[str]
 ) -> Iterator[str]:
-    queues = {slug: merge(*map(Lane.in_order, lanes)) for slug, lanes in ready.items()}
+    overdue = state.overdue(now)
+    late = {job.id for jobs in overdue.values() for job in jobs}
+    queues = {slug: _in_turn(state, lanes, overdue.get(slug, ())) for slug, lanes in ready.items()}
     usage = {slug: state.usage_by_share(slug, now) for slug in queues}
-    heap = [_ranked(state, slug, next(heads), usage, now) for slug, heads in queues.items()]
+    heap = [_ranked(state, slug, next(heads), usage, late, now) for slug, heads in queues.items()]
     heapify(heap)
     while heap:
-        (*_rank, job_id), slug = heappop(heap)
+        (*_rank, slug), job_id = heappop(heap)
         yield job_id
         job = state.line.lane_of(job_id).jobs[job_id]
         if not state.quota.counts(job_id):
@@ -64,15 +67,31 @@ def _merge(
         usage[slug] += state.entry_charge(job)
         following = next(queues[slug], None)
         if following is not None:
-            heappush(heap, _ranked(state, slug, following, usage, now))
+            heappush(heap, _ranked(state, slug, following, usage, late, now))
+
+
+def _in_turn(state: State, lanes: Sequence[Lane], overdue: Sequence[JobView]) -> Iterator[Head]:
+    """The jobs of one project: first those that have waited too long, then by steps and keys."""
+    late = {job.id: job for job in overdue if state.line.lane_of(job.id) in lanes}
+    for job in late.values():
+        yield state.line.lane_of(job.id).step, state.line.key(job), job.id
+    yield from (head for head in merge(*map(Lane.in_order, lanes)) if head[2] not in late)
 
 
 _Ranked = tuple[tuple[int, float, float, str], str]
 
 
-def _ranked(state: State, slug: str, head: Head, usage: dict[str, float], now: float) -> _Ranked:
+def _ranked(
+    state: State,
+    slug: str,
+    head: Head,
+    usage: dict[str, float],
+    late: Collection[str],
+    now: float,
+) -> _Ranked:
     _step, key, job_id = head
     job = state.line.lane_of(job_id).jobs[job_id]
-    band = 0 if state.quota.is_within_guarantee(job, now) else 1
+    is_late = bool(state.quota.guaranteed) and job_id in late
+    band = 0 if is_late or state.quota.is_within_guarantee(job, now) else 1
     used = 0.0 if state.line.has_policy else usage[slug]
-    return (band, used, key, job_id), slug
+    return (band, used, key, slug), job_id

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterable
 from heapq import heappop, heappush
 
 from jobs.core.constraints import Need
-from jobs.core.plan import Placement
+from jobs.core.plan import Placement, WaitCode
 from jobs.core.scheduling.fleet import Fleet
 from jobs.core.scheduling.keys import Kind
 from jobs.core.scheduling.line import Line, ProjectLine
@@ -86,6 +86,15 @@ class State:
             for user, amount in used.items()
             if amount >= entitled
         }
+
+    def overdue(self, now: float) -> dict[str, list[JobView]]:
+        """By project, the first of those who have waited too long and whom no quota forbids for good."""
+
+        def is_of_use(job: JobView) -> bool:
+            obstacle = self.quota.obstacle(job, now)
+            return obstacle is None or obstacle.code is WaitCode.WAIT_QUOTA
+
+        return self.line.overdue(now, is_of_use)
 
     def entitled(self, slug: str) -> float:
         """What the project would have used by now, had it always had its share of the whole fleet."""
@@ -262,16 +271,35 @@ class State:
             job = self.line.get(job_id)
             if job is None or self.quota.obstacle(job, now) is not None:
                 continue
-            left = cards_without(self.fleet, self.runs.leaving_for(job_id))
-            placements = self.fleet.find_if(Need.of(job), left)
+            placements = self.room_made_for(job)
             if placements:
                 self.promise(job, [each.uuid for each in placements], now)
+
+    def room_made_for(
+        self, job: JobView, promised: Iterable[str] = ()
+    ) -> tuple[Placement, ...] | None:
+        """Where the job can go when all who leave for it have gone; None where nobody leaves, or in vain.
+
+        On cards that they hold or that were `promised` to it before, but on none that is promised to another.
+        """
+        leaving = self.runs.leaving_for(job.id)
+        if not leaving:
+            return None
+        kept = {uuid: card for uuid in promised if (card := self.fleet.get(uuid)) is not None}
+        kept.update(cards_without(self.fleet, leaving))
+        free = {uuid: card for uuid, card in kept.items() if uuid not in self.reservations.taken}
+        return self.fleet.find_if(Need.of(job), free)
 
     def back_in_line(self, job_id: str) -> None:
         """What was promised did not come true: the job waits like everybody else."""
         promise = self._unpromise(job_id)
         if promise is not None:
             self.line.add(promise)
+
+    def step_back(self, now: float) -> None:
+        """Tell people apart by how much of their share they have used."""
+        for slug, project in self.line.projects.items():
+            self.line.set_steps(slug, self.steps(project, now))
 
     # --- time ----------------------------------------------------------------------------------------
 

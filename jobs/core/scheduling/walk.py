@@ -11,7 +11,6 @@ from jobs.core.constraints import Need
 from jobs.core.plan import Placement, Plan, Preempt, Start, WaitCode
 from jobs.core.scheduling.keys import Kind, guard_time, impatient_urgency
 from jobs.core.scheduling.lane import Heads, Lane
-from jobs.core.scheduling.preemption import cards_without
 from jobs.core.scheduling.promises import PATIENCE, Promise
 from jobs.core.scheduling.state import State
 from jobs.core.snapshot import JobView
@@ -45,8 +44,7 @@ class Walk:
             # 1. Those for whom room has been made come first: they were ahead when it was decided.
             self._keep_promises()
             # 2. People who have used more than their share step back.
-            for slug, project in state.line.projects.items():
-                state.line.set_steps(slug, state.steps(project, self._now))
+            state.step_back(self._now)
             # 3. What did not fit before is tried again where there is room now.
             self._reopen()
             # 4. Then everybody, project by project, until nothing more can start or be kept.
@@ -63,12 +61,18 @@ class Walk:
     def _keep_promises(self) -> None:
         reservations = self._state.reservations
         self._state.renew_promises(self._now)
+        hopeful: set[str] = set()
         for promise in self._state.promises:
-            reservations.promise(promise.job, promise.uuids, self._now)
+            job = promise.job
+            placements = self._state.room_made_for(job, promise.uuids)
+            if placements:
+                hopeful.add(job.id)
+                promise.uuids = dict.fromkeys(each.uuid for each in placements)
+            reservations.promise(job, promise.uuids)
         for promise in self._state.promises:
-            self._keep_promise(promise)
+            self._keep_promise(promise, is_hopeful=promise.job.id in hopeful)
 
-    def _keep_promise(self, promise: Promise) -> None:
+    def _keep_promise(self, promise: Promise, *, is_hopeful: bool) -> None:
         state, job = self._state, promise.job
         if not state.quota.still_allows(job, self._now):
             self._break_promise(job)
@@ -82,11 +86,11 @@ class Walk:
             state.reservations.drop(job.id)
             self._start(job, kind, placements)
             return
-        leaving = state.runs.leaving_for(job.id)
-        if leaving and state.fleet.find_if(kind.need, cards_without(state.fleet, leaving)):
+        if is_hopeful:
             return
         promise.lapses_at = min(promise.lapses_at, self._now + PATIENCE)
-        if promise.lapses_at <= self._now or (leaving and not state.is_full):
+        is_in_vain = bool(state.runs.leaving_for(job.id)) and not state.is_full
+        if promise.lapses_at <= self._now or is_in_vain:
             self._break_promise(job)
 
     def _break_promise(self, job: JobView) -> None:
@@ -105,14 +109,8 @@ class Walk:
             group.is_open = room[kind.need]
 
     def _begin(self) -> None:
-        state = self._state
-        self._overdue = state.line.overdue(self._now, self._is_of_use)
+        self._overdue = self._state.overdue(self._now)
         self._hopeful = {slug: Heads(lanes) for slug, lanes in self._hopes().items()}
-
-    def _is_of_use(self, job: JobView) -> bool:
-        """Whether a job could start one day."""
-        obstacle = self._state.quota.obstacle(job, self._now)
-        return obstacle is None or obstacle.code is WaitCode.WAIT_QUOTA
 
     def _hopes(self) -> dict[str, list[Lane]]:
         """By project, the lanes for which there may be room, or may be made."""
@@ -257,7 +255,7 @@ class Walk:
 
     def _promise(self, job: JobView, uuids: Collection[str]) -> None:
         self._state.promise(job, uuids, self._now)
-        self._state.reservations.promise(job, uuids, self._now)
+        self._state.reservations.promise(job, uuids)
 
     def _deserves(self, job: JobView) -> bool:
         """Whether cards are kept for the job: late where it may displace others, and where it has run before."""

@@ -36,17 +36,18 @@ class _Kept:
 
     job: JobView
     urgency: float
-    at: float
+    at: float  # when there will be room; infinite where nobody can tell
+    until: float  # others may use the cards until then, if they are expected to be gone
     draining: bool
     spare: dict[str, int]  # bytes, by card
     slots: dict[str, float]
 
     def lets_all(self, kind: Kind, now: float, min_run: float) -> bool:
         """Whether jobs of this kind may use any card of the reservation."""
-        if not self.draining and now + kind.run_time <= self.at:
+        if not self.draining and now + kind.run_time <= self.until:
             return True
         gives_way = kind.preemptible and kind.urgency < self.urgency
-        return gives_way and now + min_run <= self.at
+        return gives_way and now + min_run <= self.until
 
     def lets(self, kind: Kind) -> Iterator[str]:
         """Cards that have room for jobs of this kind and the waiting job together."""
@@ -97,6 +98,7 @@ class Reservations:
             _Kept(
                 job,
                 kind.urgency,
+                at,
                 drain_at if at == math.inf else at,
                 now >= drain_at,
                 {each.uuid: each.spare for each in chosen},
@@ -105,10 +107,11 @@ class Reservations:
         )
         return True
 
-    def promise(self, job: JobView, uuids: Iterable[str], now: float) -> None:
-        """Keep cards on which room is being made for the job."""
+    def promise(self, job: JobView, uuids: Iterable[str]) -> None:
+        """Keep cards on which room is being made for the job; nobody else may use them meanwhile."""
         nothing = dict.fromkeys(uuids, -1)
-        self._keep(_Kept(job, math.inf, now, True, nothing, dict.fromkeys(nothing, 0.0)))
+        slots = dict.fromkeys(nothing, 0.0)
+        self._keep(_Kept(job, math.inf, math.inf, -math.inf, True, nothing, slots))
 
     def drop(self, job_id: str) -> None:
         """The job needs its cards kept no more: what it leaves of them is there for everybody."""

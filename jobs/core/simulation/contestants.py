@@ -39,9 +39,14 @@ class Ordered(Scheduler):
     """The production scheduler, with the order of a policy that runs here and now."""
 
     def __init__(
-        self, rules: Rules, policy: BasePolicy, *, pick: Callable[[int], int] | None = None
+        self,
+        rules: Rules,
+        policy: BasePolicy,
+        *,
+        max_workers: int | None = None,
+        pick: Callable[[int], int] | None = None,
     ) -> None:
-        super().__init__(rules, most_nodes=None, pick=pick)
+        super().__init__(rules, most_nodes=None, max_workers=max_workers, pick=pick)
         policy.rules = rules
         self._policy = policy
 
@@ -53,17 +58,23 @@ class Ordered(Scheduler):
 
 
 def contestant(
-    name: str | BasePolicy, rules: Rules, *, pick: Callable[[int], int] | None = None
+    name: str | BasePolicy,
+    rules: Rules,
+    *,
+    max_workers: int | None = None,
+    pick: Callable[[int], int] | None = None,
 ) -> Decider:
     """The scheduler of this name, or the production one with this policy. Jobs may span any number of machines.
+
+    `max_workers` is the most jobs that may hold cards; the rivals know no such limit.
 
     Raises:
         KeyError: no such name.
     """
     if isinstance(name, BasePolicy):
-        return Ordered(rules, name, pick=pick)
+        return Ordered(rules, name, max_workers=max_workers, pick=pick)
     if name == DEFAULT:
-        return Scheduler(rules, most_nodes=None, pick=pick)
+        return Scheduler(rules, most_nodes=None, max_workers=max_workers, pick=pick)
     return RIVALS[name](rules, most_nodes=None, pick=pick)
 
 

@@ -119,6 +119,21 @@ class FleetSpec:
                     )  # so that their names sort as their numbers do
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GivenCards:
+    """Cards that are known one by one, such as those of a site; their machines set no limits."""
+
+    views: tuple[DeviceView, ...]
+
+    def cards(self, mode: CardMode) -> tuple[DeviceView, ...]:  # noqa: ARG002 - each has its own
+        """Every card."""
+        return self.views
+
+    def nodes(self) -> tuple[NodeView, ...]:
+        """None."""
+        return ()
+
+
 def parse_fleet(text: str) -> FleetSpec:
     """The machines that `13x8xV100-32G,4x4xA100-80G` names.
 

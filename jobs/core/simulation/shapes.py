@@ -42,7 +42,10 @@ class Shapes:
 
         A job with more cards than a machine has gets whole machines, as few as suffice.
         """
-        key = (job.gpus, job.memory, job.gpu_type, job.host_cpus, job.host_memory)
+        key = (
+            *(job.gpus, job.memory, job.gpu_type, job.exclusive),
+            *(job.host_cpus, job.host_memory),
+        )
         if key not in self._known:
             self._known[key] = self._shape(job)
         return self._known[key]
@@ -70,7 +73,7 @@ class Shapes:
             if self._is_enough(job, self._nodes.get(node))
         ]
         size = max(machines, default=0)
-        whole = job.memory is None
+        whole = job.memory is None or job.exclusive
         memory = model.total if job.memory is None else job.memory
         if not several:
             return Shape(job.gpus, 1, memory, whole) if job.gpus <= size else None

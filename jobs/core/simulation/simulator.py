@@ -9,7 +9,7 @@ works again.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from heapq import heappop, heappush
 from itertools import count
 
@@ -17,7 +17,7 @@ from jobs.core.plan import Start
 from jobs.core.simulation import views
 from jobs.core.simulation.conditions import Conditions
 from jobs.core.simulation.deciding import Decider
-from jobs.core.simulation.fleet_spec import MODES, FleetSpec
+from jobs.core.simulation.fleet_spec import MODES, FleetSpec, GivenCards
 from jobs.core.simulation.results import Outcome, Totals, figures
 from jobs.core.simulation.running import CardTable, Live, row
 from jobs.core.simulation.shapes import Shapes
@@ -37,23 +37,27 @@ class SimulationStuck(RuntimeError):
 
 def simulate(
     jobs: Iterable[WorkloadJob],
-    fleet: FleetSpec,
+    fleet: FleetSpec | GivenCards,
     decider: Decider,
     conditions: Conditions | None = None,
+    *,
+    heed: Callable[[float], None] | None = None,
 ) -> Outcome:
     """Run the jobs on the machines as the scheduler decides.
+
+    `heed` is told each instant before it happens; what it raises ends the simulation.
 
     Raises:
         SimulationStuck: the scheduler goes round in circles.
     """
-    return _Simulation(jobs, fleet, decider, conditions or Conditions()).run()
+    return _Simulation(jobs, fleet, decider, conditions or Conditions()).run(heed)
 
 
 class _Simulation:
     def __init__(
         self,
         jobs: Iterable[WorkloadJob],
-        fleet: FleetSpec,
+        fleet: FleetSpec | GivenCards,
         decider: Decider,
         conditions: Conditions,
     ) -> None:
@@ -74,7 +78,7 @@ class _Simulation:
         self._look_at = math.inf
         self._to_come = self._to_end = len(self._lives)
         self._idle_looks = 0  # in a row, while nothing runs and nobody comes
-        self._now = min((job.submit for job in self._jobs), default=0.0)
+        self._now = min(map(_coming, self._jobs), default=0.0)
         self._busy_time = self._booked_time = self._passed = 0.0
         self._policy_problem = ""
         for card in cards:
@@ -84,10 +88,10 @@ class _Simulation:
         for project in views.projects(self._jobs, conditions):
             decider.put_project(project, self._now)
 
-    def run(self) -> Outcome:
+    def run(self, heed: Callable[[float], None] | None = None) -> Outcome:
         """Let everything happen, then count."""
         for live in self._lives.values():
-            self._plan_event(live.job.submit, _SUBMIT, live)
+            self._plan_event(_coming(live.job), _SUBMIT, live)
         rounds = 0
         while self._events and self._goes_on():
             now = self._events[0][0]
@@ -97,6 +101,8 @@ class _Simulation:
                     f"At {now:.0f} s the scheduler preempts and starts jobs for ever; its order must not depend on "
                     "what it has just started."
                 )
+            if heed is not None:
+                heed(now)
             self._pass_time(now)
             if self._handle_events(now):
                 self._decide(now)
@@ -259,3 +265,7 @@ class _Simulation:
         if not self._conditions.departures:
             return at_the_end / whole
         return over_time / (whole * self._passed) if self._passed else None
+
+
+def _coming(job: WorkloadJob) -> float:
+    return job.submit if job.comes is None else job.comes

@@ -32,7 +32,8 @@ def job(live: Live, conditions: Conditions, now: float) -> JobView:
         preemptible=known.preemptible or conditions.all_preemptible,
         attempts=live.runs,
         waiting_since=live.waiting_since,
-        expected_run=live.left + live.to_start if conditions.perfect_estimates else math.inf,
+        est_time=known.est_time,
+        expected_run=_expected_run(live, conditions),
         sm_share=known.sm_share or 0.0,
         service=live.service,
         preemptions=sum(at > since for at in live.preempted_at),
@@ -43,13 +44,23 @@ def job(live: Live, conditions: Conditions, now: float) -> JobView:
     )
 
 
+def _expected_run(live: Live, conditions: Conditions) -> float:
+    """What is left of a job, as far as the scheduler may know; an estimate that was exceeded counts no more."""
+    if conditions.perfect_estimates:
+        return live.left + live.to_start
+    left = live.job.est_time - (live.job.duration - live.left)
+    return left if left > 0 else math.inf
+
+
 def run(live: Live, conditions: Conditions, now: float) -> RunView:
     """A job that runs."""
     return RunView(
         job=replace(job(live, conditions, now), attempts=live.runs - 1),
         placements=live.placements or (),
         started_at=live.started_at,
-        expected_end=live.expected_end() if conditions.perfect_estimates else math.inf,
+        expected_end=live.expected_end()
+        if conditions.perfect_estimates
+        else live.since + _expected_run(live, conditions),
     )
 
 

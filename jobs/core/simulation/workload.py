@@ -80,6 +80,11 @@ class WorkloadJob:
     start_overhead: float = 0.0  # holds its cards so long, without work, each time it starts
     host_cpus: int = 0  # thousandths of a core, on each machine
     host_memory: int = 0  # bytes, on each machine
+    comes: float | None = None  # when the scheduler first hears of it; None: when it is handed in
+    exclusive: bool = False  # shares no card, however little memory it asks for
+    est_time: float = (
+        math.inf
+    )  # how long it works, as the scheduler is told; infinite: it is told nothing
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -23,6 +24,7 @@ class _Claim:
     cards: int
     memory: int
     since: float  # from here on it counts towards the month
+    leaves: bool = False  # it holds all this, but has been told to give it back
 
 
 class QuotaBooks:
@@ -52,7 +54,7 @@ class QuotaBooks:
     def hold(self, run: RunView) -> None:
         """Count a job that holds cards; one that is counted already is counted anew."""
         memory = sum(each.memory for each in run.placements)
-        self._claim(run.job, len(run.placements), memory, run.started_at)
+        self._claim(run.job, len(run.placements), memory, run.started_at, leaves=run.leaving)
 
     def promise(self, job: JobView, now: float) -> None:
         """Count a job for which room is being made."""
@@ -107,9 +109,12 @@ class QuotaBooks:
         account = self._projects.get(slug)
         return (account.cards, account.memory, account.running) if account else (0, 0, 0)
 
-    def _claim(self, job: JobView, cards: int, memory: int, since: float) -> None:
+    def _claim(
+        self, job: JobView, cards: int, memory: int, since: float, *, leaves: bool = False
+    ) -> None:
         self.release(job.id)
-        claim = self._claims[job.id] = _Claim(job.project, job.user, cards, memory, since)
+        claim = _Claim(job.project, job.user, cards, memory, since, leaves)
+        self._claims[job.id] = claim
         for account in self._accounts(claim):
             account.add(claim, 1)
 
@@ -131,6 +136,9 @@ class _Account:
     cards: int = 0
     memory: int = 0
     running: int = 0
+    leaving: Counter[str] = field(
+        default_factory=Counter
+    )  # what of these is about to be given back
     hours_ended: float = 0.0
     month_began: float = 0.0
     claims: dict[_Claim, int] = field(default_factory=dict)
@@ -145,6 +153,9 @@ class _Account:
         self.cards += sign * claim.cards
         self.memory += sign * claim.memory
         self.running += sign
+        if claim.leaves:
+            for what, amount in (("cards", claim.cards), ("memory", claim.memory), ("running", 1)):
+                self.leaving[what] += sign * amount
         count = self.claims.get(claim, 0) + sign
         if count:
             self.claims[claim] = count
@@ -190,21 +201,22 @@ class _Account:
         if hours is not None and self.hours(now) >= hours:
             return True
         memory = sum(each.memory for each in run.placements)
-        left = {
-            "cards": self.cards - len(run.placements),
-            "memory": self.memory - memory,
-            "running": self.running - 1,
-        }
+        gone = {"cards": len(run.placements), "memory": memory, "running": 1}
+        left = {what: self._staying(what) - amount for what, amount in gone.items()}
         guaranteed = {what: getattr(self.guarantee, what) for what in left}
         return any(least is not None and left[what] >= least for what, least in guaranteed.items())
 
     def over_share(self) -> float:
         shares = [
-            getattr(self, what) / getattr(self.guarantee, what)
+            self._staying(what) / getattr(self.guarantee, what)
             for what in ("cards", "memory", "running")
             if getattr(self.guarantee, what)
         ]
         return max(shares, default=float("inf"))
+
+    def _staying(self, what: str) -> int:
+        held: int = getattr(self, what)
+        return held - self.leaving[what]
 
     def _month_obstacle(self, now: float) -> Obstacle | None:
         limit = self.limit.gpu_hours_month

@@ -78,12 +78,13 @@ class Runs:
                 del self._leaving[run.leaving_for]
         return run
 
-    def tell_to_leave(self, job_id: str, beneficiary: str) -> None:
+    def tell_to_leave(self, job_id: str, beneficiary: str) -> RunView:
         """The job has been preempted; it holds its cards until it is dropped."""
         run = self._runs[job_id]
         self._unlist(run)
-        self._runs[job_id] = replace(run, leaving=True, leaving_for=beneficiary)
         self._leaving.setdefault(beneficiary, {})[job_id] = None
+        run = self._runs[job_id] = replace(run, leaving=True, leaving_for=beneficiary)
+        return run
 
     def leaving_for(self, beneficiary: str) -> list[RunView]:
         """The jobs that are on their way out for this one."""

@@ -210,7 +210,7 @@ class State:
 
     def tell_to_leave(self, run: RunView, beneficiary: JobView) -> None:
         """The job has been preempted for another; it holds its cards until it is dropped."""
-        self.runs.tell_to_leave(run.job.id, beneficiary.id)
+        self.quota.hold(self.runs.tell_to_leave(run.job.id, beneficiary.id))
         self._touch(each.uuid for each in run.placements)
 
     def start(

@@ -77,15 +77,23 @@ def current() -> SiteSettings:
     return SiteSettings(**{name: value for name, value in given.items() if name in _CHECKS})
 
 
+def checked(values: Mapping[str, object]) -> dict[str, Any]:
+    """The values, each of which its setting can take.
+
+    Raises:
+        SettingRefused: an unknown name, or a value out of range; the text says what is allowed.
+    """
+    return {name: _checked(name, value) for name, value in values.items()}
+
+
 def change(values: Mapping[str, object], user: User | None) -> SiteSettings:
     """Check and store all of `values`, or none of them; what is not named does not change.
 
     Raises:
         SettingRefused: an unknown name, or a value out of range; the text says what is allowed.
     """
-    checked = {name: _checked(name, value) for name, value in values.items()}
     with transaction.atomic():
-        for name, value in checked.items():
+        for name, value in checked(values).items():
             SiteSetting.objects.update_or_create(
                 name=name, defaults={"value": value, "changed_by": user}
             )

@@ -4,6 +4,7 @@ from jobs.models.accounts import ApiToken, SignInLink, User
 from jobs.models.datasets import Dataset, DatasetUpload, TrainingConfig
 from jobs.models.jobs import Allocation, Attempt, Job, JobEvent
 from jobs.models.projects import Membership, Project, Quota
+from jobs.models.replays import Replay
 from jobs.models.site import Heartbeat, IdempotentAnswer, Lease, SiteSetting
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "Membership",
     "Project",
     "Quota",
+    "Replay",
     "SignInLink",
     "SiteSetting",
     "TrainingConfig",

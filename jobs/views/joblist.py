@@ -18,6 +18,7 @@ from gpus.models import Device
 from jobs import permissions, queue
 from jobs.models import Allocation, Job, User
 from jobs.querysets import JobQuerySet
+from jobs.starts import Start
 from jobs.views.signedin import viewer_of
 
 PAGE = 50
@@ -38,6 +39,7 @@ class Row:
     job: Job
     position: int | None
     why: queue.Why | None
+    start: Start | None
     devices: tuple[Device, ...]
 
 
@@ -111,15 +113,18 @@ def _bookings() -> Prefetch:
 
 
 def _rows(jobs: Iterable[Job]) -> list[Row]:
-    return [
-        Row(
-            job=job,
-            position=queue.position(job),
-            why=queue.why_waiting(job),
-            devices=tuple(_devices(job)),
-        )
-        for job in jobs
-    ]
+    return [_row(job) for job in jobs]
+
+
+def _row(job: Job) -> Row:
+    reason = queue.why_waiting(job)
+    return Row(
+        job=job,
+        position=queue.position(job),
+        why=reason,
+        start=queue.start(job, reason),
+        devices=tuple(_devices(job)),
+    )
 
 
 def _devices(job: Job) -> Iterable[Device]:

@@ -84,7 +84,7 @@ def test_the_steps_of_the_order_are_a_numbered_list(client):
 def test_those_ahead_are_links_where_the_viewer_may_see_them(client):
     first, second = behind_one_another("first", "second")
     text = panel(client, second)
-    ahead = re.search(r"<ol class=\"ahead\">(.*?)</ol>", text).group(1)
+    ahead = re.search(r"<ol class=\"ahead prose\">(.*?)</ol>", text).group(1)
     assert reverse("job", args=[first.pk]) in ahead
     assert "first#1" in ahead
 
@@ -178,3 +178,9 @@ def test_the_form_of_a_new_job_says_that_it_would_start_at_once(client, member):
     task = "task_id: new\nresources:\n  min_memory: 16G\ncommand: 'true'\n"
     answer = client.post(reverse("submit-check"), {"tab": "text", "task": task})
     assert "It would start at once." in answer.content.decode()
+
+
+def test_the_list_of_jobs_tells_expected_starts(client):
+    behind_one_another("known")
+    text = client.get(reverse("job-list")).content.decode()
+    assert len(re.findall("data-clock", text)) == 1

@@ -23,7 +23,7 @@ from pathlib import Path
 from random import Random
 
 from benchmarks.scalechart import chart
-from jobs.core.scheduling.scheduler import Scheduler
+from jobs.core.scheduling.planner import Planner
 from jobs.core.snapshot import DeviceView, JobView, ProjectView
 from jobs.core.states import Priority
 from jobs.core.units import GIB
@@ -101,7 +101,7 @@ class Site:
         self._handed_in = jobs
         self._now = float(jobs)
         self._running: list[str] = []
-        self.scheduler = Scheduler()
+        self.scheduler = Planner()
 
     def build(self) -> None:
         """Tell the scheduler everything."""

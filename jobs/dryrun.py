@@ -12,7 +12,7 @@ from jobs import queue, queuestate, snapshots, why
 from jobs.core.placement import Verdict, verdicts
 from jobs.core.plan import WaitCode
 from jobs.core.scheduling.forecast import forecast
-from jobs.core.scheduling.scheduler import Scheduler
+from jobs.core.scheduling.planner import Planner
 from jobs.core.snapshot import JobView, Snapshot
 from jobs.core.template import template_of
 from jobs.estimates import Forecast, endless
@@ -45,7 +45,7 @@ def dry_run(prepared: Prepared, user: User, sight: Sight) -> DryRun:
     look, head = state.look(), state.head()
     view = _view(prepared, user)
     with_it = replace(head.snapshot, queued=(*head.snapshot.queued, view))
-    scheduler = Scheduler.of(with_it)
+    scheduler = Planner.of(with_it)
     scheduler.rank(head.ranks)
     look = _with_order(look, scheduler)
     started = any(start.job == view.id for start in scheduler.decide(with_it.now).starts)
@@ -68,7 +68,7 @@ def _view(prepared: Prepared, user: User) -> JobView:
     return snapshots.spec_view(prepared.spec, user, prepared.project, history)
 
 
-def _with_order(look: Look, scheduler: Scheduler) -> Look:
+def _with_order(look: Look, scheduler: Planner) -> Look:
     """The look with the new job in it; what starts before it has left the scheduler's order already."""
     order = tuple(scheduler.order(POSITIONS))
     gone = len(look.starting)
@@ -76,7 +76,7 @@ def _with_order(look: Look, scheduler: Scheduler) -> Look:
     return replace(look, order=order, positions=positions)
 
 
-def _why(view: JobView, scheduler: Scheduler, look: Look, sight: Sight) -> Why:
+def _why(view: JobView, scheduler: Planner, look: Look, sight: Sight) -> Why:
     wait = scheduler.why(view.id)
     if wait is None:
         return Why(

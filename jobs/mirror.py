@@ -18,7 +18,7 @@ from django.utils import timezone
 from jobs import cardviews, jobviews, projectviews, sitesettings, snapshots
 from jobs.cardviews import Booking, Card
 from jobs.core.plan import Plan
-from jobs.core.scheduling.scheduler import Scheduler
+from jobs.core.scheduling.planner import Planner
 from jobs.history import History
 from jobs.jobviews import Earlier, JobRow, RunRow, Viewer
 from jobs.journal import Journal
@@ -56,7 +56,7 @@ class Mirror:
 
     # --- reading -------------------------------------------------------------------------------------
 
-    def refresh(self, now: datetime | None = None) -> Scheduler:
+    def refresh(self, now: datetime | None = None) -> Planner:
         """The scheduler as of `now`: takes over what has changed since the last time."""
         now = now or timezone.now()
         values = sitesettings.current()
@@ -70,7 +70,7 @@ class Mirror:
         self._is_loaded = True
         return self.scheduler
 
-    def reload(self, now: datetime | None = None) -> Scheduler:
+    def reload(self, now: datetime | None = None) -> Planner:
         """Read everything anew, into a new scheduler."""
         with _out_of_collection():
             self._load(now or timezone.now())
@@ -81,7 +81,7 @@ class Mirror:
         self._journal = Journal(now)  # before the rows: what is written meanwhile is read twice
         rows = snapshots.read(now)
         snapshot = rows.snapshot(self.usage, self.history)
-        self.scheduler = Scheduler.of(snapshot)
+        self.scheduler = Planner.of(snapshot)
         self.scheduler.rank(self._ranks)
         self._values = rows.values
         self._views = rows.card_views

@@ -6,7 +6,7 @@ from functools import cache
 
 from django.conf import settings
 
-from jobs.core.scheduling.scheduler import Scheduler
+from jobs.core.scheduling.planner import Planner
 from jobs.events import bus
 from jobs.mirror import Mirror
 from jobs.policies.alarm import AlarmKeeper
@@ -35,7 +35,7 @@ class DispatchersPolicy:
         self._host.close()
 
 
-def order_as_the_dispatcher_does(scheduler: Scheduler, policy: str) -> None:
+def order_as_the_dispatcher_does(scheduler: Planner, policy: str) -> None:
     """For a process that shows the queue: the same order, after a short wait for the policy's first answer."""
     host = _host()
     host.use(policy)

@@ -17,7 +17,7 @@ from django.utils import timezone
 
 from jobs import heartbeats, projectviews, sitesettings
 from jobs.core.plan import Wait
-from jobs.core.scheduling.scheduler import Scheduler
+from jobs.core.scheduling.planner import Planner
 from jobs.core.scheduling.standing import Standing
 from jobs.core.snapshot import DeviceView, JobView, Snapshot
 from jobs.estimates import Estimates, Forecast, Head
@@ -171,7 +171,7 @@ class QueueState:
         gone = len(self.look().starting)
         return {job_id: place for place, job_id in enumerate(order, start=1 + gone)}
 
-    def _rank(self, scheduler: Scheduler) -> str:
+    def _rank(self, scheduler: Planner) -> str:
         """Order as the site's policy says; its setting, or "" where the default order holds."""
         setting = sitesettings.current().policy
         if not setting and self._policies is None:
@@ -183,7 +183,7 @@ class QueueState:
         self._mirror.rank(self._ranks)
         return setting if self._ranks is not None else ""
 
-    def _ask(self, policies: PolicyHost, scheduler: Scheduler) -> Ranks | None:
+    def _ask(self, policies: PolicyHost, scheduler: Planner) -> Ranks | None:
         tasks = scheduler.eligible()
         ids = frozenset(task.id for task in tasks)
         patience = _POLICY_PATIENCE if ids - self._ordered and len(tasks) <= MOST_TASKS else 0.0

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from jobs.core.plan import Plan
 from jobs.core.policy import BasePolicy, ordered
-from jobs.core.scheduling.scheduler import Scheduler
+from jobs.core.scheduling.planner import Planner
 from jobs.core.snapshot import JobView, Snapshot
 
 
@@ -15,7 +15,7 @@ def decide(snapshot: Snapshot, policy: BasePolicy | None = None) -> Plan:
 
     The same snapshot gives the same plan. Nothing is started here.
     """
-    scheduler = Scheduler.of(snapshot)
+    scheduler = Planner.of(snapshot)
     problem = _apply(policy, scheduler, snapshot.now)
     plan = scheduler.decide(snapshot.now)
     return replace(plan, waits=scheduler.waits(), policy_problem=problem)
@@ -23,13 +23,13 @@ def decide(snapshot: Snapshot, policy: BasePolicy | None = None) -> Plan:
 
 def in_order(snapshot: Snapshot, policy: BasePolicy | None = None) -> tuple[JobView, ...]:
     """All queued jobs as they will be tried: first those that could start, in their order, then the others."""
-    scheduler = Scheduler.of(snapshot)
+    scheduler = Planner.of(snapshot)
     _apply(policy, scheduler, snapshot.now)
     jobs = {job.id: job for job in snapshot.queued}
     return tuple(jobs[job_id] for job_id in scheduler.order())
 
 
-def _apply(policy: BasePolicy | None, scheduler: Scheduler, now: float) -> str:
+def _apply(policy: BasePolicy | None, scheduler: Planner, now: float) -> str:
     """Order by the policy; what was wrong with its answer."""
     if policy is None:
         return ""

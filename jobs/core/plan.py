@@ -27,9 +27,13 @@ class WaitCode(StrEnum):
     WAIT_CARD_CAP = "WAIT_CARD_CAP"  # max_holders
     WAIT_CARDS = "WAIT_CARDS"  # gpus, need, ready: cards on one machine that have room now
     WAIT_EXCLUSIVE = "WAIT_EXCLUSIVE"  # cards that cannot be shared
-    WAIT_BUSY = "WAIT_BUSY"  # busy, max_busy, sm_share: the cards with room compute too much already
+    WAIT_BUSY = (
+        "WAIT_BUSY"  # busy, max_busy, sm_share: the cards with room compute too much already
+    )
     WAIT_HOST = "WAIT_HOST"  # node machines with room on their cards lack processors or main memory
-    WAIT_RESERVED = "WAIT_RESERVED"  # kept_for (job id), until (epoch s or None), what: cards or quota
+    WAIT_RESERVED = (
+        "WAIT_RESERVED"  # kept_for (job id), until (epoch s or None), what: cards or quota
+    )
     WAIT_PREEMPTION = "WAIT_PREEMPTION"  # jobs: how many are being suspended to make room for it
     WAIT_READING = "WAIT_READING"  # cards without a fresh reading
     # change the task

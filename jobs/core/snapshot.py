@@ -34,7 +34,9 @@ class DeviceView:
     max_holders: int | None = 8
     exclusive: bool = False  # an attempt of ours holds the whole card
     weight: float = 1.0  # what an hour on this card costs, relative to others
-    busy: float = 0.0  # sum of the learned SM demands of the jobs on it (1.0: one job that fills it)
+    busy: float = (
+        0.0  # sum of the learned SM demands of the jobs on it (1.0: one job that fills it)
+    )
     max_busy: float | None = None  # where that sum ends; None: no cap
     drained: bool = False
     drain_reason: str = ""
@@ -78,13 +80,19 @@ class JobView:
     est_time: float = math.inf  # as its owner said; always comparable: infinity when unknown
     attempts: int = 0  # attempts made so far
     not_before: float | None = None  # waits out a back-off after a failed attempt
-    waiting_since: float | None = None  # since when it queues this time; None: since it was handed in
-    expected_run: float = math.inf  # seconds that it would still run, by progress, estimate or history
+    waiting_since: float | None = (
+        None  # since when it queues this time; None: since it was handed in
+    )
+    expected_run: float = (
+        math.inf
+    )  # seconds that it would still run, by progress, estimate or history
     sm_share: float = 0.0  # learned SM demand on each card when alone, 0..1; 0: not learned
     service: float = 0.0  # what its ended attempts have had
     preemptions: int = 0  # times that it was preempted within `Rules.preemption_window`
     suspend_seconds: float = 60.0  # what suspending and resuming it costs
-    saves_itself: bool = False  # it writes a checkpoint when it is told to suspend, and loses no work
+    saves_itself: bool = (
+        False  # it writes a checkpoint when it is told to suspend, and loses no work
+    )
     host_cpus: int = 0  # thousandths of a core, on each machine
     host_memory: int = 0  # bytes of main memory, on each machine
 
@@ -112,7 +120,9 @@ class RunView:
     placements: tuple[Placement, ...]  # with what it is charged on each card
     started_at: float
     expected_end: float = math.inf
-    saved_at: float | None = None  # its last checkpoint; None: it would start again from its beginning
+    saved_at: float | None = (
+        None  # its last checkpoint; None: it would start again from its beginning
+    )
     frozen: bool = False
     leaving: bool = False  # it has been told to give its cards back
     leaving_for: str = ""  # the job for which it was preempted

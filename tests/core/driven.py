@@ -12,8 +12,8 @@ from random import Random
 
 from jobs.core.constraints import in_steps
 from jobs.core.plan import Plan
+from jobs.core.scheduling.planner import Planner
 from jobs.core.scheduling.rules import Rules
-from jobs.core.scheduling.scheduler import Scheduler
 from jobs.core.scheduling.usage import charge_rate
 from jobs.core.snapshot import (
     DeviceView,
@@ -50,7 +50,7 @@ class Driven:
         self.rates: dict[str, float] = {}
         self.ranks: dict[str, int] | None = None
         self.max_workers: int | None = None
-        self.scheduler = Scheduler(self.rules)
+        self.scheduler = Planner(self.rules)
         self.count = 0
         for _ in range(self.dice.randint(1, 6)):
             self.new_card()

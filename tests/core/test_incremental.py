@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobs.core.plan import WaitCode
-from jobs.core.scheduling.scheduler import Scheduler
+from jobs.core.scheduling.planner import Planner
 from jobs.core.snapshot import NodeView
 from tests.core.driven import Driven
 
@@ -18,13 +18,13 @@ A_MACHINE_WITHOUT_CARDS = NodeView(name="spare", cpus=1, host_memory=1)
 seeds = st.integers(0, 2**32)
 
 
-def made_anew(world: Driven) -> Scheduler:
-    scheduler = Scheduler.of(world.snapshot())
+def made_anew(world: Driven) -> Planner:
+    scheduler = Planner.of(world.snapshot())
     scheduler.rank(world.ranks)
     return scheduler
 
 
-def keeps_cards_for_whom_all_have_left(scheduler: Scheduler) -> bool:
+def keeps_cards_for_whom_all_have_left(scheduler: Planner) -> bool:
     promised = [wait for wait in scheduler.waits() if wait.code is WaitCode.WAIT_PREEMPTION]
     return any(wait.numbers["jobs"] == 0 for wait in promised)
 

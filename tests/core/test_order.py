@@ -8,8 +8,8 @@ import pytest
 
 from jobs.core.decide import decide
 from jobs.core.scheduling.keys import guard_time, level, static_key, urgency
+from jobs.core.scheduling.planner import Planner
 from jobs.core.scheduling.rules import HOUR, Rules
-from jobs.core.scheduling.scheduler import Scheduler
 from jobs.core.snapshot import Limits, UserView
 from jobs.core.states import Priority
 from tests.builders import NOW, a100, evolve, job, project, run, started, world
@@ -26,7 +26,7 @@ def waiting(name: str, hours: float = 1.0, **fields: Any):
 def order(*jobs, projects=(), ranks=None, **fields: Any) -> list[str]:
     """The order in which the jobs start where there is a card for each, one after the other."""
     cards = [a100(at) for at in range(len(jobs))]
-    scheduler = Scheduler.of(world(cards, jobs, projects, **fields))
+    scheduler = Planner.of(world(cards, jobs, projects, **fields))
     scheduler.rank(ranks)
     told = scheduler.order()
     begun = [start.job for start in scheduler.decide(NOW).starts]
@@ -198,7 +198,7 @@ def test_the_next_instant_at_which_somebody_has_waited_too_long_is_known_though_
     blocked = world(
         [a100(booked="70G")], [waiting("late", 30), waiting("soon", 23)], running=[run(ends=9e9)]
     )
-    scheduler = Scheduler.of(blocked)
+    scheduler = Planner.of(blocked)
     scheduler.decide(NOW)
     assert scheduler.next_change() == NOW + HOUR
 
@@ -248,7 +248,7 @@ def test_one_who_is_alone_in_the_project_steps_back_for_nobody():
 
 def test_who_runs_something_counts_as_one_of_the_people():
     views = [project(users=people(ana=1.1 * FULL))]
-    scheduler = Scheduler.of(
+    scheduler = Planner.of(
         world(
             [a100(0), a100(1, booked="70G")],
             [waiting("hers", 9)],
@@ -287,7 +287,7 @@ def test_people_are_not_told_apart_by_usage_where_a_policy_orders():
 
 
 def test_the_default_order_returns_when_the_policy_goes():
-    scheduler = Scheduler.of(world([a100()], [waiting("old", 9), waiting("new", 1)]))
+    scheduler = Planner.of(world([a100()], [waiting("old", 9), waiting("new", 1)]))
     scheduler.rank({"new": 0, "old": 1})
     assert scheduler.order() == ["new", "old"]
     scheduler.rank(None)
@@ -295,7 +295,7 @@ def test_the_default_order_returns_when_the_policy_goes():
 
 
 def test_new_ranks_replace_the_old_ones():
-    scheduler = Scheduler.of(world([a100()], [waiting(name) for name in "abc"]))
+    scheduler = Planner.of(world([a100()], [waiting(name) for name in "abc"]))
     scheduler.rank({"a": 0, "b": 1, "c": 2})
     scheduler.rank({"c": 0, "a": 1, "b": 2})
     assert scheduler.order() == ["c", "a", "b"]
@@ -307,7 +307,7 @@ def test_new_ranks_replace_the_old_ones():
 def test_the_order_can_be_cut_and_starts_with_those_that_could_start():
     view = project("shut", limit=Limits(running=0))
     jobs = [waiting("never", 99, project="shut"), *(waiting(f"j{at}", 9 - at) for at in range(5))]
-    scheduler = Scheduler.of(world([a100()], jobs, [view]))
+    scheduler = Planner.of(world([a100()], jobs, [view]))
     assert scheduler.order() == ["j0", "j1", "j2", "j3", "j4", "never"]
     assert scheduler.order(2) == ["j0", "j1"]
 
@@ -315,7 +315,7 @@ def test_the_order_can_be_cut_and_starts_with_those_that_could_start():
 def test_those_for_whom_room_is_made_come_first_in_the_order():
     low = run("low", "60G", priority=LOW, preemptible=True)
     jobs = [waiting("urgent", 1, priority=HIGH), waiting("old", 20, priority=LOW)]
-    scheduler = Scheduler.of(world([a100(booked="60G")], jobs, running=[low]))
+    scheduler = Planner.of(world([a100(booked="60G")], jobs, running=[low]))
     scheduler.decide(NOW)
     assert scheduler.order() == ["urgent", "old"]
     assert scheduler.order(1) == ["urgent"]
@@ -325,6 +325,6 @@ def test_showing_the_order_changes_nothing():
     views = [project("poor", guarantee=Limits(cards=1)), project("rich")]
     jobs = [waiting(f"{slug}{at}", at, project=slug) for slug in ("poor", "rich") for at in (1, 2)]
     snapshot = world([a100()], jobs, views)
-    scheduler = Scheduler.of(snapshot)
+    scheduler = Planner.of(snapshot)
     assert scheduler.order() == scheduler.order()
     assert scheduler.decide(NOW).starts == decide(snapshot).starts

@@ -9,8 +9,8 @@ import pytest
 
 from jobs.core.decide import decide
 from jobs.core.plan import PreemptionRule, WaitCode
+from jobs.core.scheduling.planner import Planner
 from jobs.core.scheduling.rules import HOUR, Rules
-from jobs.core.scheduling.scheduler import Scheduler
 from jobs.core.snapshot import Limits
 from jobs.core.states import Priority
 from tests.builders import NOW, a100, evolve, job, project, reasons, run, started, world
@@ -152,7 +152,7 @@ def test_a_donor_keeps_its_guarantee_also_while_those_who_go_have_not_gone_yet()
     views = [project(guarantee=Limits(cards=2)), project("other", guarantee=Limits(cards=2))]
     cards = [a100(at, booked="60G") for at in range(3)]
     runs = [running(f"r{at}", [card.uuid], project="other") for at, card in enumerate(cards)]
-    scheduler = Scheduler.of(world(cards, [waiting("w0")], views, running=runs))
+    scheduler = Planner.of(world(cards, [waiting("w0")], views, running=runs))
     assert len(scheduler.decide(NOW).preemptions) == 1
     scheduler.queue(waiting("w1"))
     assert scheduler.decide(NOW + 1).preemptions == ()
@@ -225,7 +225,7 @@ def test_but_who_nearly_is_one_of_these_does(nearly):
 
 
 def test_the_scheduler_knows_when_a_minimum_run_will_be_over():
-    scheduler = Scheduler.of(
+    scheduler = Planner.of(
         world([a100(booked="60G")], [waiting(priority=HIGH)], running=[running(since=-1000.0)])
     )
     assert scheduler.decide(NOW).preemptions == ()
@@ -236,7 +236,7 @@ def test_the_scheduler_knows_when_a_minimum_run_will_be_over():
 def test_the_scheduler_knows_when_a_job_will_have_passed_a_level_of_service():
     """A whole card for an hour: then a job that has had nothing may take its place."""
     whole = running(memory="80G", since=-3000.0)
-    scheduler = Scheduler.of(
+    scheduler = Planner.of(
         world([a100(booked="80G")], [waiting(priority=LOW)], running=[whole], rules=Rules())
     )
     assert scheduler.decide(NOW).preemptions == ()
@@ -391,7 +391,7 @@ def test_several_jobs_make_room_in_one_cycle_each_its_own():
 
 
 def test_a_job_is_told_only_once_to_leave():
-    scheduler = Scheduler.of(
+    scheduler = Planner.of(
         world([a100(booked="60G")], [waiting(priority=HIGH)], running=[running()])
     )
     assert victims(scheduler.decide(NOW)) == ["runs"]
@@ -400,7 +400,7 @@ def test_a_job_is_told_only_once_to_leave():
 
 
 def test_its_card_is_not_given_away_before_it_has_gone():
-    scheduler = Scheduler.of(
+    scheduler = Planner.of(
         world([a100(booked="60G")], [waiting(priority=HIGH)], running=[running()])
     )
     scheduler.decide(NOW)
@@ -415,7 +415,7 @@ def test_its_card_is_not_given_away_before_it_has_gone():
 def test_the_freed_card_goes_to_the_beneficiary_whoever_else_waits():
     jobs = [waiting(priority=HIGH), waiting("older", hours=11, priority=MEDIUM, project="other")]
     views = [project(), project("other", usage=9e9)]
-    scheduler = Scheduler.of(world([a100(booked="60G")], jobs, views, running=[running()]))
+    scheduler = Planner.of(world([a100(booked="60G")], jobs, views, running=[running()]))
     assert victims(scheduler.decide(NOW)) == ["runs"]
     scheduler.end("runs", NOW + 60)
     scheduler.queue(waiting("newest", memory="5G", hours=0, priority=HIGH, project="other"))
@@ -423,7 +423,7 @@ def test_the_freed_card_goes_to_the_beneficiary_whoever_else_waits():
 
 
 def test_who_gave_way_cannot_displace_in_turn_the_one_it_gave_way_to():
-    scheduler = Scheduler.of(
+    scheduler = Planner.of(
         world([a100(booked="60G")], [waiting(priority=MEDIUM, preemptible=True)], running=[running()])
     )  # fmt: skip
     scheduler.decide(NOW)

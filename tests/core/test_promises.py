@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from jobs.core.plan import WaitCode
+from jobs.core.scheduling.planner import Planner
 from jobs.core.scheduling.rules import Rules
-from jobs.core.scheduling.scheduler import Scheduler
 from jobs.core.states import Priority
 from jobs.core.units import GIB
 from tests.builders import NOW, a100, evolve, reasons, run, started, world
@@ -15,18 +15,18 @@ from tests.core.kept import decided, kept, occupied, waiting
 LOW, MEDIUM, HIGH = Priority
 
 
-def making_room(gpus: int = 1, **rules: Any) -> Scheduler:
+def making_room(gpus: int = 1, **rules: Any) -> Planner:
     """A job of high priority for which as many jobs as it wants cards have been told to leave."""
     cards, running = occupied(["70G"] * gpus, priority=LOW, preemptible=True)
     urgent = waiting("urgent", priority=HIGH, gpus=gpus)
     small = waiting("small", "5G", 9, priority=LOW, preemptible=True, est_time=60.0)
-    scheduler = Scheduler.of(world(cards, [urgent, small], running=running, rules=Rules(**rules)))
+    scheduler = Planner.of(world(cards, [urgent, small], running=running, rules=Rules(**rules)))
     plan = scheduler.decide(NOW)
     assert len(plan.preemptions) == gpus
     return scheduler
 
 
-def starts(scheduler: Scheduler, at: float) -> list[str]:
+def starts(scheduler: Planner, at: float) -> list[str]:
     return [each.job for each in scheduler.decide(NOW + at).starts]
 
 
@@ -89,7 +89,7 @@ def test_a_promise_moves_to_another_card_of_those_who_leave_where_one_goes_out_o
     cards = [a100(at, booked="30G") for at in range(2)]
     pair = run("pair", "30G", [card.uuid for card in cards], priority=LOW, preemptible=True)
     urgent = waiting("urgent", priority=HIGH)
-    scheduler = Scheduler.of(world(cards, [urgent], running=[pair]))
+    scheduler = Planner.of(world(cards, [urgent], running=[pair]))
     assert kept(scheduler.decide(NOW)) == {"urgent": ["gpu0"]}
     scheduler.put_card(evolve(cards[0], drained=True))
     assert kept(scheduler.decide(NOW)) == {"urgent": ["gpu1"]}

@@ -9,8 +9,8 @@ import pytest
 
 from jobs.core.decide import decide
 from jobs.core.plan import WaitCode
+from jobs.core.scheduling.planner import Planner
 from jobs.core.scheduling.quota import QuotaBooks
-from jobs.core.scheduling.scheduler import Scheduler
 from jobs.core.snapshot import Limits, UserView
 from jobs.core.units import GIB
 from tests.builders import (
@@ -300,7 +300,7 @@ def test_a_job_that_was_promised_room_may_not_start_once_its_project_may_hold_le
 def test_a_promise_is_broken_where_the_limit_has_been_lowered_meanwhile():
     """Nothing breaks a limit, not even that others have already made room."""
     victim = run("low", "70G", priority=0, preemptible=True)
-    scheduler = Scheduler.of(
+    scheduler = Planner.of(
         world([a100(booked="70G")], [job("urgent", "70G", priority=2)], running=[victim])
     )
     assert [each.job for each in scheduler.decide(NOW).preemptions] == ["low"]
@@ -313,7 +313,7 @@ def test_a_promise_is_broken_where_the_limit_has_been_lowered_meanwhile():
 def test_a_promise_is_broken_where_the_job_asks_for_more_than_it_was_promised():
     victim = run("low", "70G", priority=0, preemptible=True, user="bo")
     urgent, limited = job("urgent", "40G", priority=2), person(limit=Limits(memory=50 * GIB))
-    scheduler = Scheduler.of(
+    scheduler = Planner.of(
         world([a100(booked="70G")], [urgent], [project(users=people(limited))], running=[victim])
     )
     assert [each.job for each in scheduler.decide(NOW).preemptions] == ["low"]
@@ -324,7 +324,7 @@ def test_a_promise_is_broken_where_the_job_asks_for_more_than_it_was_promised():
 
 
 def test_a_start_counts_until_it_ends_and_the_next_may_follow():
-    scheduler = Scheduler.of(
+    scheduler = Planner.of(
         world([a100()], queue_of(job("a"), job("b")), [project(limit=Limits(running=1))])
     )
     assert [each.job for each in scheduler.decide(NOW).starts] == ["a"]

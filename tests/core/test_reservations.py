@@ -13,8 +13,8 @@ from jobs.core.decide import decide
 from jobs.core.plan import WaitCode
 from jobs.core.scheduling.outlook import NOW as ALREADY
 from jobs.core.scheduling.outlook import outlook
+from jobs.core.scheduling.planner import Planner
 from jobs.core.scheduling.rules import HOUR, Rules
-from jobs.core.scheduling.scheduler import Scheduler
 from jobs.core.snapshot import Limits
 from jobs.core.states import Priority
 from jobs.core.units import GIB
@@ -166,7 +166,7 @@ def test_a_card_of_another_type_or_out_of_service_is_not_kept():
 def test_a_card_that_comes_back_into_service_is_thought_of_again():
     slow, running = busy(0, ends=9000)
     broken, other = busy(1, ends=100)
-    scheduler = Scheduler.of(
+    scheduler = Planner.of(
         world([slow, evolve(broken, drained=True)], [waiting()], running=[running, other])
     )
     assert kept(scheduler.decide(NOW)) == {"waits": ["gpu0"]}
@@ -185,7 +185,7 @@ def test_a_card_on_its_way_to_be_free_is_the_soonest_though_it_is_kept_for_anoth
     )
     last = run("last", "60G", [cards[2].uuid], ends=500)
     jobs = [waiting("urgent", priority=HIGH), waiting("next", "61G", 0.5, project="other")]
-    scheduler = Scheduler.of(world(cards, [], running=[gang, last]))
+    scheduler = Planner.of(world(cards, [], running=[gang, last]))
     scheduler.queue(jobs[1])
     assert kept(scheduler.decide(NOW)) == {"next": ["gpu2"]}
     scheduler.queue(jobs[0])

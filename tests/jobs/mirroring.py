@@ -9,7 +9,7 @@ from django.utils import timezone
 from gpus.models import Device
 from jobs import lifecycle, snapshots
 from jobs.core.plan import Plan, Start
-from jobs.core.scheduling.scheduler import Scheduler
+from jobs.core.scheduling.planner import Planner
 from jobs.mirror import Mirror
 from jobs.models import Attempt, Job
 from jobs.usage import PastUsage
@@ -29,10 +29,10 @@ class Clock:
         Device.objects.update(read_at=self.now)
 
 
-def fresh(mirror: Mirror) -> Scheduler:
+def fresh(mirror: Mirror) -> Planner:
     """A scheduler that has read everything anew; what is learned of kinds is the mirror's."""
     rows = snapshots.read(timezone.now())
-    return Scheduler.of(rows.snapshot(PastUsage(), mirror.history))
+    return Planner.of(rows.snapshot(PastUsage(), mirror.history))
 
 
 def decided(mirror: Mirror) -> Plan:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from heapq import heappop, heappush
 
 from jobs.core.plan import Plan
-from jobs.core.scheduling.scheduler import Scheduler
+from jobs.core.scheduling.planner import Planner
 from jobs.core.snapshot import JobView, Snapshot
 
 EARLY, LATE = 0.7, 1.5  # by which remaining times are shortened and stretched for the range
@@ -73,7 +73,7 @@ class _Play:
         self._until = snapshot.now + _FURTHEST
         self._factor = factor
         self._grain = _FINE + (_COARSE - _FINE) * min(1.0, len(snapshot.running) / _MANY_RUNS)
-        self._scheduler = Scheduler.of(snapshot)
+        self._scheduler = Planner.of(snapshot)
         self._scheduler.rank(ranks)
         self._ends: dict[str, float] = {}
         self._events: list[tuple[float, str]] = []

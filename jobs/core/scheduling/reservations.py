@@ -41,12 +41,18 @@ class _Kept:
     draining: bool
     spare: dict[str, int]  # bytes, by card
     slots: dict[str, float]
+    idle: dict[str, float]  # SM demand that may be added
 
-    def lets_all(self, kind: Kind, now: float, min_run: float) -> bool:
-        """Whether jobs of this kind may use any card of the reservation."""
-        if not self.draining and now + kind.run_time <= self.until:
-            return True
-        gives_way = kind.preemptible and kind.urgency < self.urgency
+    def lets_all(self, kind: Kind, now: float) -> bool:
+        """Whether jobs of this kind may use any card of the reservation, because they will have gone in time."""
+        return not self.draining and now + kind.run_time <= self.until
+
+    def displaces(self, kind: Kind, now: float, min_run: float) -> bool:
+        """Whether the waiting job may displace jobs of this kind in time, if they are of its own project.
+
+        Not from cards that are drained: one of a stream of them would always be in its minimum run.
+        """
+        gives_way = kind.preemptible and kind.urgency < self.urgency and not self.draining
         return gives_way and now + min_run <= self.until
 
     def lets(self, kind: Kind) -> Iterator[str]:
@@ -54,7 +60,8 @@ class _Kept:
         if kind.need.exclusive:
             return
         for uuid, spare in self.spare.items():
-            if kind.need.memory <= spare and self.slots[uuid] >= 1:
+            is_idle = kind.need.sm_share <= self.idle[uuid]
+            if kind.need.memory <= spare and self.slots[uuid] >= 1 and is_idle:
                 yield uuid
 
 
@@ -103,6 +110,7 @@ class Reservations:
                 now >= drain_at,
                 {each.uuid: each.spare for each in chosen},
                 {each.uuid: each.slots for each in chosen},
+                {each.uuid: each.idle for each in chosen},
             )
         )
         return True
@@ -110,8 +118,8 @@ class Reservations:
     def promise(self, job: JobView, uuids: Iterable[str]) -> None:
         """Keep cards on which room is being made for the job; nobody else may use them meanwhile."""
         nothing = dict.fromkeys(uuids, -1)
-        slots = dict.fromkeys(nothing, 0.0)
-        self._keep(_Kept(job, math.inf, math.inf, -math.inf, True, nothing, slots))
+        none = dict.fromkeys(nothing, 0.0)
+        self._keep(_Kept(job, math.inf, math.inf, -math.inf, True, nothing, none, none.copy()))
 
     def drop(self, job_id: str) -> None:
         """The job needs its cards kept no more: what it leaves of them is there for everybody."""
@@ -120,23 +128,32 @@ class Reservations:
             self._fleet.set_aside_nothing()
             self._fleet.set_aside(self._taken)
 
-    def open_to(self, kind: Kind, now: float) -> list[str]:
-        """Cards that are kept for others and may be used by jobs of this kind all the same."""
+    def open_to(self, kind: Kind, project: str, now: float) -> list[str]:
+        """Cards that are kept for others and may be used by jobs of this kind and project all the same."""
         found: list[str] = []
         for kept in self._kept.values():
-            if kept.lets_all(kind, now, self._rules.min_run):
+            is_own = kept.job.project == project and self._displaces(kept, kind, now)
+            if is_own or kept.lets_all(kind, now):
                 found.extend(kept.spare)
             else:
                 found.extend(kept.lets(kind))
         return found
 
-    def use(self, uuid: str, memory: int) -> None:
+    def tell_projects_apart(self, kind: Kind, now: float) -> bool:
+        """Whether cards may be open to jobs of this kind in one project and not in another."""
+        return any(self._displaces(kept, kind, now) for kept in self._kept.values())
+
+    def _displaces(self, kept: _Kept, kind: Kind, now: float) -> bool:
+        return self._rules.preemption and kept.displaces(kind, now, self._rules.min_run)
+
+    def use(self, uuid: str, memory: int, busy: float) -> None:
         """A job has been let in on a card, which may be one that is kept."""
         if uuid in self._taken:
             for kept in self._kept.values():
                 if uuid in kept.spare:
                     kept.spare[uuid] -= memory
                     kept.slots[uuid] -= 1
+                    kept.idle[uuid] -= busy
 
     def holder_of(self, uuids: Iterable[str]) -> tuple[str, float]:
         """The first job for which one of these cards is kept, and until when; empty where none is."""

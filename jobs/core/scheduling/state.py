@@ -220,7 +220,7 @@ class State:
         self.line.remove(job.id)
         self.fleet.take(kind.need, placements)
         for each in placements:
-            self.reservations.use(each.uuid, each.memory)
+            self.reservations.use(each.uuid, each.memory, kind.need.sm_share)
         self.put_run(
             RunView(
                 job=job, placements=placements, started_at=now, expected_end=now + job.run_time

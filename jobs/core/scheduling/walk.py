@@ -214,18 +214,19 @@ class Walk:
         """Start the job, or make room for it; False where its lane has to wait."""
         kind = lane.kind
         if lane.group.is_open:
-            placements = self._find(kind)
+            placements = self._find(kind, lane.project)
             if placements is not None:
                 self._start(job, kind, placements)
                 return True
-            lane.group.is_open = False
+            # then none of its kind will, except where kept cards may be open to another project
+            lane.group.is_open = self._state.reservations.tell_projects_apart(kind, self._now)
         return self._make_room(job, kind) or self._keep(job, kind)
 
-    def _find(self, kind: Kind) -> tuple[Placement, ...] | None:
+    def _find(self, kind: Kind, project: str) -> tuple[Placement, ...] | None:
         state = self._state
         found = state.fleet.find(kind.need)
         if found is None and len(state.reservations):
-            also = state.reservations.open_to(kind, self._now)
+            also = state.reservations.open_to(kind, project, self._now)
             found = state.fleet.find(kind.need, also=also) if also else None
         return found
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from jobs.core.constraints import Need, is_of_type, room
 from jobs.core.plan import Plan, WaitCode
-from jobs.core.scheduling.scheduler import Scheduler
+from jobs.core.scheduling.planner import Planner
 from jobs.core.snapshot import JobView, RunView, Snapshot
 from jobs.core.states import Priority
 from jobs.core.units import GIB
@@ -31,7 +31,7 @@ def what_ifs(
 
     `ranks` is the order of the site's policy: what that would say to another priority cannot be told.
     """
-    scheduler = Scheduler.of(snapshot)
+    scheduler = Planner.of(snapshot)
     scheduler.rank(ranks)
     scheduler.decide(snapshot.now)
     job, reason = scheduler.job(job_id), scheduler.why(job_id)
@@ -48,7 +48,7 @@ def what_ifs(
     ]
 
 
-def _changes(job: JobView, before: Scheduler) -> Iterator[tuple[str, object]]:
+def _changes(job: JobView, before: Planner) -> Iterator[tuple[str, object]]:
     memory = _most_memory(job, before)
     if 0 < memory < job.min_memory:
         yield "min_memory", memory
@@ -60,7 +60,7 @@ def _changes(job: JobView, before: Scheduler) -> Iterator[tuple[str, object]]:
         yield "priority", Priority(job.priority + 1)
 
 
-def _most_memory(job: JobView, before: Scheduler) -> int:
+def _most_memory(job: JobView, before: Planner) -> int:
     """Whole GiB that the roomiest cards of its type have left: the n-th roomiest for a job with n cards a machine."""
     need = Need.of(job)
     rooms: dict[str, list[int]] = {}
@@ -74,7 +74,7 @@ def _most_memory(job: JobView, before: Scheduler) -> int:
     return max(enough, default=0) // GIB * GIB
 
 
-def _try(scheduler: Scheduler, job: JobView, field: str, value: object, now: float) -> WhatIf:
+def _try(scheduler: Planner, job: JobView, field: str, value: object, now: float) -> WhatIf:
     """Decide with one field changed, and undo whatever came of it."""
     changed = replace(job, **{field: value})  # type: ignore[arg-type] # a field of JobView with a value of its type
     runs = {run.job.id: run for run in scheduler.runs}
@@ -94,7 +94,7 @@ def _try(scheduler: Scheduler, job: JobView, field: str, value: object, now: flo
 
 
 def _undo(
-    scheduler: Scheduler,
+    scheduler: Planner,
     plan: Plan,
     runs: Mapping[str, RunView],
     waiting: dict[str, JobView],
@@ -114,6 +114,6 @@ def _undo(
         scheduler.queue(each)
 
 
-def _place(scheduler: Scheduler, job_id: str) -> int:
+def _place(scheduler: Planner, job_id: str) -> int:
     order = scheduler.order()
     return order.index(job_id) + 1 if job_id in order else 0

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from jobs.core.plan import Plan
 from jobs.core.policy import BasePolicy, ordered
+from jobs.core.scheduling.planner import Planner
 from jobs.core.scheduling.rules import Rules
-from jobs.core.scheduling.scheduler import Scheduler
 from jobs.core.simulation.deciding import Decider
 from jobs.core.simulation.preemptive import Las, ShortestService, ShortestTime
 from jobs.core.simulation.rivals import Easy, Fifo, Greedy, Rival
@@ -35,7 +35,7 @@ PLACEMENTS = {
 """Placement strategies by the names they have in comparisons: jobs/core/scheduling/strategies.py."""
 
 
-class Ordered(Scheduler):
+class Ordered(Planner):
     """The production scheduler, with the order of a policy that runs here and now."""
 
     def __init__(
@@ -74,7 +74,7 @@ def contestant(
     if isinstance(name, BasePolicy):
         return Ordered(rules, name, max_workers=max_workers, pick=pick)
     if name == DEFAULT:
-        return Scheduler(rules, most_nodes=None, max_workers=max_workers, pick=pick)
+        return Planner(rules, most_nodes=None, max_workers=max_workers, pick=pick)
     return RIVALS[name](rules, most_nodes=None, pick=pick)
 
 

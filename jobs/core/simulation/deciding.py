@@ -1,4 +1,4 @@
-"""What a simulation asks of a scheduler. The production `Scheduler` and the rivals in this folder answer alike."""
+"""What a simulation asks of a scheduler. The production `Planner` and the rivals in this folder answer alike."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from jobs.core.scheduling.walk import Walk
 from jobs.core.snapshot import DeviceView, JobView, NodeView, ProjectView, RunView, Snapshot
 
 
-class Scheduler:
+class Planner:
     """Everything that waits and runs on one fleet. Nothing is started here, and no clock is read."""
 
     def __init__(
@@ -44,7 +44,7 @@ class Scheduler:
         self._reservations: Plan = Plan()
 
     @classmethod
-    def of(cls, snapshot: Snapshot) -> Scheduler:
+    def of(cls, snapshot: Snapshot) -> Planner:
         """A scheduler that knows what the snapshot shows."""
         scheduler = cls(
             snapshot.rules,

@@ -13,8 +13,6 @@ for table in fgd muri elasticflow; do
         echo "== $table: skipped, COOP_TRACES names no traces (benchmarks/README.md)"
     fi
 done
-echo "== article"
-"$python" -m benchmarks.article || missed=1
 echo "== scale"
 "$python" -m benchmarks.scale
 exit "$missed"

@@ -65,16 +65,16 @@ def test_dependencies_are_named_with_their_states() -> None:
             WaitCode.WAIT_BUSY,
             {"busy": 1.2, "max_busy": 1.3, "sm_share": 0.4},
             (
-                "The cards with room compute too much already: the least busy one is at 120\N{NO-BREAK SPACE}% of at most "
-                "130\N{NO-BREAK SPACE}%, and this job would add 40\N{NO-BREAK SPACE}%."
+                "The cards with room compute too much already: the least busy one is at "
+                "120\N{NO-BREAK SPACE}% of at most 130\N{NO-BREAK SPACE}%, and this job would add 40\N{NO-BREAK SPACE}%."
             ),
         ),
         (
             WaitCode.WAIT_HOST,
             {"node": "node-a"},
             (
-                "The cards with room are on machines that have too few processors or too little main memory left, such as "
-                "node-a."
+                "The cards with room are on machines that have too few processors or too little main "
+                "memory left, such as node-a."
             ),
         ),
         (

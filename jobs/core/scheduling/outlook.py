@@ -31,14 +31,14 @@ class _Load(NamedTuple):
     """What jobs on a card come to."""
 
     memory: int = 0
-    count: int = 0
+    jobs: int = 0
     busy: float = 0.0
 
     def plus(self, entry: _Entry) -> _Load:
-        return _Load(self.memory + entry.memory, self.count + 1, self.busy + entry.busy)
+        return _Load(self.memory + entry.memory, self.jobs + 1, self.busy + entry.busy)
 
     def minus(self, entry: _Entry) -> _Load:
-        return _Load(self.memory - entry.memory, self.count - 1, self.busy - entry.busy)
+        return _Load(self.memory - entry.memory, self.jobs - 1, self.busy - entry.busy)
 
 
 class _Entry(NamedTuple):
@@ -94,7 +94,7 @@ class _Books:
 
     def fits(self, load: _Load) -> bool:
         """Whether the job fits beside this."""
-        if load.count == 0:
+        if load.jobs == 0:
             return self._need.memory <= self._alone
         if self._need.exclusive or self.slots(load) < 0 or self.idle(load) < 0:
             return False
@@ -106,7 +106,7 @@ class _Books:
         return self._shared - self._need.memory - load.memory
 
     def slots(self, load: _Load) -> float:
-        return self._most - load.count - 1
+        return self._most - load.jobs - 1
 
     def idle(self, load: _Load) -> float:
         return self._most_busy - self._need.sm_share - load.busy

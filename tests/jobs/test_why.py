@@ -66,7 +66,8 @@ def test_dependencies_are_named_with_their_states() -> None:
             {"busy": 1.2, "max_busy": 1.3, "sm_share": 0.4},
             (
                 "The cards with room compute too much already: the least busy one is at "
-                "120\N{NO-BREAK SPACE}% of at most 130\N{NO-BREAK SPACE}%, and this job would add 40\N{NO-BREAK SPACE}%."
+                "120\N{NO-BREAK SPACE}% of at most 130\N{NO-BREAK SPACE}%, and this job would add "
+                "40\N{NO-BREAK SPACE}%."
             ),
         ),
         (

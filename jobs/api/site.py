@@ -19,6 +19,7 @@ from jobs.api import (
     jobs,
     projects,
     reports,
+    replays,
     settings,
     tokenroutes,
     why,
@@ -79,5 +80,6 @@ api.add_router("", projects.router, tags=["projects"])
 api.add_router("", reports.router, tags=["reports"])
 api.add_router("", datasets.router, tags=["datasets"])
 api.add_router("", settings.router, tags=["site"])
+api.add_router("", replays.router, tags=["reports"])
 api.add_router("", tokenroutes.router, tags=["account"])
 api.add_router("", account.router, tags=["account"])

@@ -11,12 +11,14 @@ import pytest
 from django.core.cache import cache
 from django.db import transaction
 from django.urls import URLPattern, URLResolver
+from django.utils import timezone
 
 from jobs import queue
 from jobs.api import urls
 from jobs.api.site import api
-from jobs.models import Dataset, DatasetUpload, Project
+from jobs.models import Dataset, DatasetUpload, Project, Replay, User
 from jobs.projects import join
+from jobs.replay.question import Question
 from jobs.tokens import issue
 from tests.jobs.apicalls import Caller, a_task, by_session, by_token, nobody
 from tests.rows import a_device, a_job, a_user, an_admin
@@ -111,6 +113,8 @@ MATRIX: dict[tuple[str, str], Answers] = {
     ("GET", "/api/v1/datasets/uploads/{upload_id}"): answers(401, 404, 404, 404, 404, 404),
     ("PATCH", "/api/v1/datasets/uploads/{upload_id}"): answers(
         401, 404, 404, 404, 404, 404, body=b"x", headers=(("Upload-Offset", "0"),)
+    ("POST", "/api/v1/replays"): answers(401, 403, 403, 403, 201, 201, body={"days": 7}),
+    ("GET", "/api/v1/replays/{replay_id}"): answers(401, 403, 403, 403, 200, 200),
     ),
     ("DELETE", "/api/v1/datasets/uploads/{upload_id}"): answers(401, 404, 404, 404, 404, 404),
     ("POST", "/api/v1/datasets/uploads/{upload_id}/finish"): answers(401, 404, 404, 404, 404, 404),
@@ -168,10 +172,17 @@ def caller(role: str, way: Callable[..., Caller]) -> Caller:
         return nobody()
     return way(an_admin() if role == "admin" else a_user(role, role=None))
 
+        "replay_id": a_replay(User.objects.get(username="lead")).pk,
 
 @pytest.mark.parametrize("way", [by_token, by_session])
 @pytest.mark.parametrize(("method", "template"), MATRIX, ids=str)
 def test_everybody_gets_what_the_matrix_says(places, method, template, way):
+def a_replay(maker: User) -> Replay:
+    """An answered question; while one is open, nobody asks another one."""
+    asked = {"asked_at": timezone.now(), "ended_at": timezone.now(), "problem": "no_jobs"}
+    return Replay.objects.create(made_by=maker, question=Question().as_json(), **asked)
+
+
     expected = MATRIX[method, template]
     got = {}
     for role in ROLES:

@@ -21,4 +21,5 @@ def forget_old(now: datetime) -> None:
     forget_old_links()
     forget_old_readings(now)
     datasets.forget_unused(now)
+    asking.forget_old(now)
     call_command("clearsessions")

@@ -9,8 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from jobs.core.scheduling.planner import Planner
 from jobs.core.scheduling.rules import HOUR, Rules
 from jobs.core.scheduling.state import State
+from jobs.core.units import GIB
+from tests.builders import NOW, a100, job, queue_of, world
 from tests.core.driven import MOST_QUEUED, PEOPLE, PROJECTS, Driven
 
 EVENTS = 100_000
@@ -143,3 +146,18 @@ def test_lists_behind_the_books_stay_about_as_long_as_what_they_list():
         for line in state.line.projects.values():
             assert len(line.heads) < most
             assert all(len(lane._heap) < most for lane in line.lanes.values())
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_burst_of_starts_books_no_more_than_there_is_though_its_memory_shows_late(at_once):
+    """A job takes minutes to fill its memory; until then the card looks empty to whoever measures it."""
+    jobs = queue_of(*(job(f"j{at:02}", "14G") for at in range(20)))
+    planner = Planner.of(world([a100()], jobs if at_once else ()))
+    started = 0
+    for second in range(20):
+        if not at_once:
+            planner.queue(jobs[second])
+        started += len(planner.decide(NOW + second).starts)
+        looks_empty = a100(booked=started * 14 * GIB, holders=started, measured="80G")
+        planner.put_card(looks_empty)
+    assert started == 5

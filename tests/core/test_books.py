@@ -86,8 +86,8 @@ def the_queue_is_what_was_handed_in(world: Driven) -> None:
     assert sorted(world.scheduler.order()) == sorted(world.queued)
     assert all(world.scheduler.job(name) == job for name, job in world.queued.items())
     people: dict[str, Counter[str]] = {slug: Counter() for slug in PROJECTS}
-    for job in state_of(world).line:
-        people[job.project][job.user] += 1
+    for each in state_of(world).line:
+        people[each.project][each.user] += 1
     lines = state_of(world).line.projects
     assert {slug: lines[slug].people for slug in PROJECTS} == people
 

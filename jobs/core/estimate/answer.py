@@ -12,7 +12,7 @@ from jobs.core.estimate.memory import Part, memory_of, trained_parameters
 from jobs.core.estimate.problems import CannotEstimate
 from jobs.core.estimate.recipe import Recipe, recipe_of
 from jobs.core.problems import shortened
-from jobs.core.units import GIB
+from jobs.core.units import GIB, LARGEST_SIZE
 
 SPREAD = 0.2
 """How far a run may be off the formula, either way; docs/estimates.md shows that measured runs are not further off."""
@@ -43,7 +43,7 @@ class Estimate:
     @property
     def min_memory(self) -> int:
         """The upper end in whole GiB, as bytes: what a job is booked with that says nothing else."""
-        return -(-self.high // GIB) * GIB
+        return min(LARGEST_SIZE, -(-self.high // GIB) * GIB)
 
 
 def estimate_of(

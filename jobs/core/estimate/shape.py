@@ -10,6 +10,7 @@ from jobs.core.estimate.anatomy import Architecture, Linear
 from jobs.core.estimate.problems import CannotEstimate
 
 _LARGEST = 10**9  # beyond any width, count or vocabulary
+_MOST_LAYERS = 10_000
 
 
 class Config(NamedTuple):
@@ -19,14 +20,14 @@ class Config(NamedTuple):
     settings: Mapping[str, Any]
 
 
-def whole(config: Config, name: str, default: int | None = None) -> int:
-    """A setting that counts something.
+def whole(config: Config, name: str, default: int | None = None, *, most: int = _LARGEST) -> int:
+    """A setting that counts something, at most `most`.
 
     Raises:
         CannotEstimate: it is missing and has no default, or is no positive whole number.
     """
     value = config.settings.get(name, default)
-    if isinstance(value, int) and not isinstance(value, bool) and 0 < value < _LARGEST:
+    if isinstance(value, int) and not isinstance(value, bool) and 0 < value <= most:
         return value
     wrong = "says nothing of" if value is None else f"has no number for ({str(value)[:20]!r})"
     raise CannotEstimate(
@@ -83,7 +84,7 @@ def shape_of(config: Config) -> Shape:
     hidden, heads = whole(config, "hidden_size"), whole(config, "num_attention_heads")
     return Shape(
         hidden=hidden,
-        layers=whole(config, "num_hidden_layers"),
+        layers=whole(config, "num_hidden_layers", most=_MOST_LAYERS),
         vocabulary=whole(config, "vocab_size"),
         heads=heads,
         groups=whole(config, "num_key_value_heads", heads),

@@ -58,7 +58,8 @@ class QuotaBooks:
 
     def promise(self, job: JobView, now: float) -> None:
         """Count a job for which room is being made."""
-        self._claim(job, job.cards, job.cards * job.min_memory, now)
+        # it holds nothing yet, so it is no reason to take from the project what it is guaranteed
+        self._claim(job, job.cards, job.cards * job.min_memory, now, leaves=True)
 
     def release(self, job_id: str) -> None:
         """Count the job no more."""

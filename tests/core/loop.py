@@ -47,6 +47,8 @@ class Loop:
         self._arrivals: Iterator[Arrival] = iter(arrivals)
         self._next: Arrival | None = next(self._arrivals, None)
         self._jobs: dict[str, JobView] = {}
+        self.held_then: Counter[str] = Counter()  # `cards_of` right after the last decision
+        self.promised_then: Counter[str] = Counter()  # and `cards_promised_to`
         self._left: dict[str, float] = {}
         self._events: list[tuple[float, int, str]] = []  # when, which attempt, whose
         self._attempt: Counter[str] = Counter()
@@ -138,6 +140,9 @@ class Loop:
             self.told.append((self.now, preempt, run.job.project))
             self.preempted_at.setdefault(preempt.job, []).append(self.now)
             self._happens(preempt.job, self.now + run.job.suspend_seconds)
+        slugs = {job.project for job in self._jobs.values()} if plan.preemptions else set()
+        self.held_then = Counter({slug: self.cards_of(slug) for slug in slugs})
+        self.promised_then = Counter({slug: self.cards_promised_to(slug) for slug in slugs})
         for start in plan.starts:
             job = self.scheduler.run(start.job).job
             waited = self.now - job.queued_at

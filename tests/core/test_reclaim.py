@@ -126,10 +126,10 @@ def test_in_every_world_a_guarantee_is_neither_taken_nor_used_to_take_more(seed)
         for _at, told, donor in loop.told[seen:]:
             if told.rule is not PreemptionRule.RECLAIM:
                 continue
-            assert loop.cards_of(donor) >= world.guarantees[donor]
+            assert loop.held_then[donor] >= world.guarantees[donor]
             taker = loop.project_of(told.beneficiary)
-            promised = loop.cards_promised_to(taker)
-            assert loop.cards_of(taker) + promised <= world.guarantees[taker]
+            taken = loop.held_then[taker] + loop.promised_then[taker]
+            assert taken <= world.guarantees[taker]
         seen = len(loop.told)
 
 

@@ -24,6 +24,7 @@ from tests.core.loop import Arrival, Loop
 LOW, MEDIUM, HIGH = Priority
 RULES = Rules()
 SUSPEND = 60.0
+MOMENT = 2.0  # seconds, for the instants between two looks
 
 
 def bound(longest: float, *, priority: Priority = MEDIUM, highest: Priority = MEDIUM) -> float:
@@ -34,7 +35,7 @@ def bound(longest: float, *, priority: Priority = MEDIUM, highest: Priority = ME
     priority that come later are ahead of it as long as their head start lasts, if the cards suffice for them.
     """
     ahead = RULES.head_start * max(0, highest - priority)
-    return ahead + RULES.drain_after + longest + RULES.min_run + SUSPEND
+    return ahead + RULES.drain_after + longest + RULES.min_run + SUSPEND + MOMENT
 
 
 def stream(
@@ -155,6 +156,7 @@ class World:
                 pick([20, 45, 60, 70]) * GIB,
                 pick(list(Priority)),
                 project="waits",
+                user="eve",  # who has used nothing: nobody in the project is ahead of her for that
                 gpus=self._dice.randint(1, len(self.cards)),
                 exclusive=pick([False, False, True]),
                 preemptible=pick([False, True]),

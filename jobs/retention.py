@@ -9,6 +9,7 @@ from django.core.management import call_command
 from gpus.retention import forget_old_readings
 from jobs import datasets
 from jobs.models import IdempotentAnswer
+from jobs.replay import asking
 from jobs.signin import forget_old_links
 
 ANSWERS_KEPT = timedelta(hours=24)
@@ -20,4 +21,5 @@ def forget_old(now: datetime) -> None:
     forget_old_links()
     forget_old_readings(now)
     datasets.forget_unused(now)
+    asking.forget_old(now)
     call_command("clearsessions")

@@ -10,8 +10,10 @@ from django.db import IntegrityError, transaction
 from django.db.models import Max
 from django.utils.translation import gettext as _
 
-from jobs import dependencies, lifecycle, snapshots
+from jobs import dependencies, lifecycle, memory, memorywords, snapshots
 from jobs.core.constraints import Obstacle
+from jobs.core.estimate.answer import Estimate
+from jobs.core.estimate.problems import CannotEstimate
 from jobs.core.jobspec import JobSpec
 from jobs.core.llamafactory import check_config
 from jobs.core.placement import never_fits
@@ -39,6 +41,8 @@ class Submission:
     job: Job
     created: bool
     warnings: tuple[Warned, ...] = field(default=())
+    estimate: Estimate | None = None
+    is_estimated: bool = False  # whether the estimate was filled in as min_memory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +54,8 @@ class Prepared:
     dataset: Dataset | None
     content_hash: str
     warnings: tuple[Warned, ...] = ()
+    estimate: Estimate | None = None
+    is_estimated: bool = False  # whether the estimate was filled in as min_memory
 
 
 def submit(
@@ -92,16 +98,22 @@ def prepare(
     """All the checks of `submit`, and nothing stored: what a dry run and the form's preview call."""
     spec = task if isinstance(task, JobSpec) else _parse(task)
     target = project_for(user, project or spec.project)
-    spec = _with_named_config(spec, target).model_copy(update={"project": target.slug})
-    _check_llamafactory(spec)
-    dataset = _dataset(spec, target)
-    warnings = _check_possible(spec, user, target, keep_impossible)
+    asked = with_named_config(spec, target).model_copy(update={"project": target.slug})
+    estimate = _checked_estimate(asked)
+    dataset = _dataset(asked, target)
+    spec = _with_memory(asked, estimate, user, target)
+    warnings = _check_possible(spec, user, target, keep_impossible, estimate=estimate)
+    given = asked.resources.min_memory
+    if estimate is not None and given is not None:
+        warnings += memorywords.too_little(estimate, given)
     return Prepared(
         spec=spec,
         project=target,
         dataset=dataset,
-        content_hash=_content_hash(spec, dataset),
+        content_hash=_content_hash(asked, dataset),  # what was learned meanwhile changes no task
         warnings=warnings,
+        estimate=estimate,
+        is_estimated=given is None,
     )
 
 
@@ -122,7 +134,7 @@ def _invalid(problems: tuple[Problem, ...]) -> SubmitRefused:
     )
 
 
-def _with_named_config(spec: JobSpec, project: Project) -> JobSpec:
+def with_named_config(spec: JobSpec, project: Project) -> JobSpec:
     """A config that is given by name becomes the newest one of that name, pinned as it is now."""
     if not isinstance(spec.llamafactory, str):
         return spec
@@ -144,21 +156,40 @@ def _with_named_config(spec: JobSpec, project: Project) -> JobSpec:
     return spec.model_copy(update={"llamafactory": config.content})
 
 
-def _check_llamafactory(spec: JobSpec) -> None:
-    if not isinstance(spec.llamafactory, dict):
-        return
-    problems = tuple(check_config(spec.llamafactory, dataset=spec.dataset))
-    if spec.resources.min_memory is None:
-        problems += (
-            Problem(
-                line=None,
-                field="resources.min_memory",
-                message="the memory that the job needs on each card is not given",
-                hint="write it as a size such as 24G",
-            ),
-        )
+def _checked_estimate(spec: JobSpec) -> Estimate | None:
+    """What the job will need, where that can be told.
+
+    Raises:
+        SubmitRefused: its training config is not valid, or it names no `min_memory` and nothing can be told.
+    """
+    config = spec.llamafactory
+    problems = check_config(config, dataset=spec.dataset) if isinstance(config, dict) else ()
+    estimate = None
+    try:
+        estimate = memory.estimate_for(spec)
+    except CannotEstimate as error:
+        if spec.resources.min_memory is None:
+            problems += (_no_memory(error),)
     if problems:
         raise _invalid(problems)
+    return estimate
+
+
+def _no_memory(error: CannotEstimate) -> Problem:
+    message = _("min_memory is not given, and cannot be estimated: %(field)s: %(message)s")
+    return Problem(
+        line=None,
+        field="resources.min_memory",
+        message=message % {"field": error.field, "message": error.message},
+        hint=error.hint,
+    )
+
+
+def _with_memory(spec: JobSpec, estimate: Estimate | None, user: User, project: Project) -> JobSpec:
+    if spec.resources.min_memory is not None or estimate is None:
+        return spec
+    view = snapshots.spec_view(spec, user, project)
+    return spec.with_min_memory(memory.booking(estimate, view, snapshots.device_views()))
 
 
 def _dataset(spec: JobSpec, project: Project) -> Dataset | None:
@@ -183,7 +214,12 @@ def _names(rows: object) -> str:
 
 
 def _check_possible(
-    spec: JobSpec, user: User, project: Project, keep_impossible: bool
+    spec: JobSpec,
+    user: User,
+    project: Project,
+    keep_impossible: bool,
+    *,
+    estimate: Estimate | None,
 ) -> tuple[Warned, ...]:
     """Refuse what no waiting helps: no card of this site can ever hold it, or no quota ever allow it."""
     view = snapshots.spec_view(spec, user, project)
@@ -191,6 +227,8 @@ def _check_possible(
     if obstacle is None:
         return ()
     why = sentence(obstacle.code, obstacle.numbers)
+    if estimate is not None and obstacle.code is WaitCode.NEVER_FITS:
+        why = f"{why} {memorywords.sentence(estimate)}"
     if keep_impossible:
         return (Warned(code=obstacle.code.lower(), detail=why),)
     title, hint = _no_and_what_to_do(obstacle.code)
@@ -241,7 +279,7 @@ def _active(prepared: Prepared) -> Job | None:
 
 def _repeat(prepared: Prepared, active: Job) -> Submission:
     if active.content_hash == prepared.content_hash:
-        return Submission(job=active, created=False, warnings=prepared.warnings)
+        return _done(prepared, active, created=False)
     raise SubmitRefused(
         code="task_id_in_use",
         title=_("This task_id is in use"),
@@ -252,6 +290,16 @@ def _repeat(prepared: Prepared, active: Job) -> Submission:
         hint=_("Choose another task_id, or cancel that job first."),
         status=409,
         extra={"job": active.pk},
+    )
+
+
+def _done(prepared: Prepared, job: Job, *, created: bool) -> Submission:
+    return Submission(
+        job=job,
+        created=created,
+        warnings=prepared.warnings,
+        estimate=prepared.estimate,
+        is_estimated=prepared.is_estimated,
     )
 
 
@@ -281,7 +329,7 @@ def _create(prepared: Prepared, user: User, door: str, cloned_from: Job | None) 
         lifecycle.submit(job, user, wait=dependencies.wait_of(spec.depends_on, prepared.project))
         if prepared.dataset is not None:
             job.datasets.add(prepared.dataset)
-    return Submission(job=job, created=True, warnings=prepared.warnings)
+    return _done(prepared, job, created=True)
 
 
 def _next_run(prepared: Prepared) -> int:

@@ -10,6 +10,7 @@ from django_q.models import Schedule
 from django_q.tasks import async_task
 
 from jobs import backup, heartbeats, retention
+from jobs.replay import asking
 
 BEAT = Path("run") / "background.beat"
 """Below COOP_HOME: touched by `heartbeat`, watched by whoever restarts a django-q2 that hangs."""
@@ -36,6 +37,12 @@ def forget_old() -> None:
 def back_up() -> None:
     """This hour's copy of the database."""
     backup.back_up(timezone.now())
+
+
+def replay(replay_id: str) -> None:
+    """The answer to a what-if. It may take a minute, in which nobody else shows that the background lives."""
+    asking.work_out(replay_id, sign_of_life=heartbeat)
+    heartbeat()
 
 
 def ask_for_a_heartbeat() -> None:

@@ -18,6 +18,7 @@ from jobs.views import (
     signin,
     submit,
     uploads,
+    whatif,
 )
 
 urlpatterns = [
@@ -52,6 +53,9 @@ urlpatterns = [
     path("datasets/<str:dataset_id>/", datasets.dataset_page, name="dataset"),
     path("datasets/<str:dataset_id>/delete", datasets.delete, name="dataset-delete"),
     path("reports/", reports.reports, name="reports"),
+    path("whatif/", whatif.whatif, name="whatif"),
+    path("whatif/<str:replay_id>/", whatif.whatif_answer, name="whatif-answer"),
+    path("whatif/<str:replay_id>/part", whatif.whatif_part, name="whatif-part"),
     path("projects/", projects.project_list, name="project-list"),
     path("projects/<slug:slug>/", projects.project_page, name="project"),
     path("projects/<slug:slug>/members", projects.add_member, name="member-add"),

@@ -111,7 +111,14 @@ _BY_STATUS: dict[int, type[CoopError]] = {
 }
 
 INVALID_CODES = frozenset(
-    {"dataset_invalid", "request_invalid", "setting_refused", "task_invalid", "task_missing"}
+    {
+        "dataset_invalid",
+        "replay_refused",
+        "request_invalid",
+        "setting_refused",
+        "task_invalid",
+        "task_missing",
+    }
 )
 """The codes of a 422 that say "this is wrong", as opposed to "this is not granted"."""
 

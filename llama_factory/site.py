@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -12,6 +13,7 @@ from llama_factory.transport import Transport
 
 API = "/api/v1"
 PAGE = 100
+LOOK_AGAIN_S = 0.5  # between two looks at what is worked out in the background
 
 
 class Site:
@@ -99,6 +101,23 @@ class Site:
         params = {**_report_query(wanted), "format": "csv"}
         answer = self._transport.call("GET", f"{API}/reports/usage", params=params)
         return answer.content.decode("utf-8-sig")
+
+    def replay(self, question: Mapping[str, Any], *, timeout: float = 180.0) -> dict[str, Any]:
+        """Ask what would have been under other settings, and wait for the answer; for leads and admins.
+
+        Args:
+            question: The body of `POST /api/v1/replays`, such as `{"days": 30, "add": ["1xA100-80G"]}`.
+            timeout: Seconds after which it is returned as far as it is.
+
+        Returns:
+            The replay; its state is done or failed, or another one where the time was over.
+        """
+        told: dict[str, Any] = self._transport.json("POST", f"{API}/replays", json=dict(question))
+        deadline = time.monotonic() + timeout
+        while told["state"] in {"waiting", "running"} and time.monotonic() < deadline:
+            time.sleep(LOOK_AGAIN_S)
+            told = self._object(f"/replays/{told['id']}")
+        return told
 
     def is_ready(self) -> bool:
         """Whether the service answers and all of its parts are well."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import ast
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import Enum
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
@@ -17,6 +18,11 @@ from django.conf import settings  # noqa: E402 - path set above
 settings.configure(USE_I18N=False)  # the pages have the texts as they stand in the sources
 
 from jobs import why  # noqa: E402
+from jobs.core.estimate import measured  # noqa: E402
+from jobs.core.estimate.answer import estimate_of  # noqa: E402
+from jobs.core.estimate.families import FAMILIES, architecture_of  # noqa: E402
+from jobs.core.estimate.known import known_config, known_names  # noqa: E402
+from jobs.core.estimate.published import PUBLISHED  # noqa: E402
 from jobs.core.plan import WaitCode  # noqa: E402
 from jobs.core.states import TERMINAL, TRANSITIONS, JobState, Outcome, Reason  # noqa: E402
 
@@ -126,7 +132,67 @@ def _meaning(member: Enum) -> str:
     return member.name.lower().replace("_", " ").replace("gpu", "GPU")
 
 
+def estimates() -> Iterator[str]:
+    """How far jobs/core/estimate/ is off what others have measured, stated or published."""
+    yield from _measured_rows()
+    yield from _stated_rows()
+    yield from ("### Parameters", "", "| model | counted | published | off |", "|---|---|---|---|")
+    for name, published in PUBLISHED.items():
+        counted = architecture_of(known_config(name) or {}).parameters
+        yield f"| {name} | {counted:,} | {published:,} | {counted / published - 1:+.4%} |"
+    yield from ("", f"Families: {', '.join(f'`{name}`' for name in FAMILIES)}.")
+    yield from ("", f"Names that are enough: {', '.join(known_names())}.")
+
+
+def _measured_rows() -> Iterator[str]:
+    columns = measured.LENGTHS
+    yield from (
+        "### Measured by Qwen's makers",
+        "",
+        "GB as estimated / as measured, and how far off.",
+        "",
+    )
+    yield f"| run | {' | '.join(f'{length} tokens' for length in columns)} |"
+    yield "|---" * (len(columns) + 1) + "|"
+    for row in measured.QWEN:
+        cells = [_compared(_gigabytes(row, n), row.gigabytes.get(n)) for n in columns]
+        cards = f", {row.cards} cards" if row.cards > 1 else ""
+        yield f"| {row.model} {row.method}{cards} | {' | '.join(cells)} |"
+    yield ""
+
+
+def _stated_rows() -> Iterator[str]:
+    yield from (
+        "### Stated by LLaMA-Factory's README",
+        "",
+        "GB as estimated / as stated there.",
+        "",
+    )
+    yield f"| method | {' | '.join(measured.STATED_MODELS)} |"
+    yield "|---|---|---|---|"
+    for row in measured.LLAMA_FACTORY:
+        pairs = zip(measured.STATED_MODELS, row.gigabytes, strict=True)
+        cells = [_compared(_estimated(row.settings, name, 2048, 1), gb) for name, gb in pairs]
+        yield f"| {row.method} | {' | '.join(cells)} |"
+    yield ""
+
+
+def _gigabytes(row: measured.Measured, length: int) -> float:
+    return _estimated(row.settings, row.model, length, row.cards)
+
+
+def _estimated(settings: Mapping[str, Any], model: str, length: int, cards: int) -> float:
+    """Likely GB on all cards together, with one row of this length on each."""
+    config = {"model_name_or_path": model, "per_device_train_batch_size": 1, "cutoff_len": length}
+    return estimate_of({**settings, **config}, cards=cards).likely * cards / measured.GB
+
+
+def _compared(ours: float, theirs: float | None) -> str:
+    return f"{ours:.1f} / {theirs:g}, {ours / theirs - 1:+.0%}" if theirs else "-"
+
+
 GENERATED: dict[str, Callable[[], Iterator[str]]] = {
+    "docs/estimates.md": estimates,
     "docs/lifecycle.md": lifecycle,
     "docs/map.md": files,
     "docs/reasons.md": reasons,

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from ninja import Field, Schema
 
+from jobs.api.estimateschemas import EstimateOut
 from jobs.core.states import JobState
 
 PriorityName = Literal["low", "medium", "high"]
@@ -129,6 +130,7 @@ class SubmittedOut(JobOut):
     """A job just handed in, or the equal one that was active already (then the status is 200)."""
 
     warnings: list[WarningOut]
+    estimate: EstimateOut | None = Field(description="null: nothing can be told of its memory")
 
 
 class ActiveOut(Schema):
@@ -155,6 +157,7 @@ class PlanOut(Schema):
     cards: list[VerdictOut]
     cards_more: int = Field(description="cards of a large fleet that are left out")
     warnings: list[WarningOut]
+    estimate: EstimateOut | None = Field(description="null: nothing can be told of its memory")
     active: ActiveOut | None = Field(description="the equal job that is active already")
 
 

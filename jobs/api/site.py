@@ -14,10 +14,12 @@ from jobs import tokens
 from jobs.api import (
     account,
     datasets,
+    estimating,
     fleet,
     history,
     jobs,
     projects,
+    replays,
     reports,
     settings,
     tokenroutes,
@@ -72,11 +74,13 @@ api = CoopAPI(
     docs_decorator=_documented,
 )
 api.add_router("", jobs.router, tags=["jobs"])
+api.add_router("", estimating.router, tags=["jobs"])
 api.add_router("", history.router, tags=["jobs"])
 api.add_router("", why.router, tags=["jobs"])
 api.add_router("", fleet.router, tags=["cards"])
 api.add_router("", projects.router, tags=["projects"])
 api.add_router("", reports.router, tags=["reports"])
+api.add_router("", replays.router, tags=["reports"])
 api.add_router("", datasets.router, tags=["datasets"])
 api.add_router("", settings.router, tags=["site"])
 api.add_router("", tokenroutes.router, tags=["account"])

@@ -20,6 +20,7 @@ from jobs.core.problems import TaskFileError
 from jobs.core.taskfile import parse_llamafactory_config
 from jobs.dryrun import dry_run
 from jobs.idempotency import Answer, keyed, once
+from jobs.memorywords import estimate_json
 from jobs.models import Job
 from jobs.refusals import Warned
 from jobs.serialize import job_json, start_json, verdict_json, why_json
@@ -89,6 +90,7 @@ def plan(request: HttpRequest, wanted: Wanted) -> dict[str, Any]:
         "cards": [verdict_json(verdict) for verdict in found.verdicts],
         "cards_more": found.more_cards,
         "warnings": [*map(_warning, prepared.warnings), *_conflicts(prepared, active)],
+        "estimate": _estimate(prepared, prepared.spec.resources.min_memory),
         "active": {"id": active.pk, "run": active.run, "state": active.state} if active else None,
     }
 
@@ -98,7 +100,8 @@ def _answer_to(request: HttpRequest, done: Submission) -> Answer:
         queue.forget()  # so that the answer can tell the new job's position
     body = job_json(done.job, base_url=base_url(request))
     warnings = [_warning(each) for each in done.warnings]
-    return 201 if done.created else 200, {**body, "warnings": warnings}
+    told = {"warnings": warnings, "estimate": _estimate(done, done.job.min_memory)}
+    return 201 if done.created else 200, {**body, **told}
 
 
 def _respond(request: HttpRequest, status: int, body: dict[str, Any]) -> HttpResponse:
@@ -160,6 +163,12 @@ def _conflicts(prepared: Prepared, active: Job | None) -> list[dict[str, str]]:
         "“%(job)s” is %(state)s with other content: this task_id is refused until it has ended."
     )
     return [{"code": "task_id_in_use", "detail": detail % {"job": active, "state": active.state}}]
+
+
+def _estimate(told: Prepared | Submission, booked: int | None) -> dict[str, Any] | None:
+    if told.estimate is None:
+        return None
+    return estimate_json(told.estimate, booked if told.is_estimated else None)
 
 
 def _warning(warned: Warned) -> dict[str, str]:

@@ -17,6 +17,7 @@ from jobs import permissions, queue, submission
 from jobs.core.problems import Problem, TaskFileError
 from jobs.core.states import Priority
 from jobs.dryrun import DryRun, dry_run
+from jobs.memorywords import estimate_json, sentence
 from jobs.models import Dataset, Job, User
 from jobs.refusals import Refused
 from jobs.sight import sight_of
@@ -35,6 +36,21 @@ class Answer:
     prepared: submission.Prepared | None = None
     dry_run: DryRun | None = None
     refusal: Refused | None = None
+
+    @property
+    def estimate(self) -> dict[str, Any] | None:
+        """What is told of its memory."""
+        prepared = self.prepared
+        if prepared is None or prepared.estimate is None:
+            return None
+        booked = prepared.spec.resources.min_memory if prepared.is_estimated else None
+        return estimate_json(prepared.estimate, booked)
+
+    @property
+    def fits_on(self) -> str:
+        """The cards that would take it now, by their names on the pages."""
+        cards = self.dry_run.verdicts if self.dry_run else ()
+        return ", ".join(f"gpu{each.index}" for each in cards if each.fits)
 
     @property
     def problems(self) -> tuple[Problem, ...]:
@@ -191,5 +207,7 @@ def _invalid(error: TaskFileError) -> Refused:
 def _tell(request: HttpRequest, result: submission.Submission) -> None:
     for warning in result.warnings:
         messages.warning(request, warning.detail)
+    if result.created and result.is_estimated and result.estimate is not None:
+        messages.info(request, sentence(result.estimate, result.job.min_memory))
     if not result.created:
         messages.info(request, _("This very job is active already; here it is."))

@@ -116,6 +116,8 @@ def plan_lines(plan: Mapping[str, Any]) -> list[str]:
     """A dry run's answer as text: needs, cards, place, warnings."""
     fits = [card["gpu"] for card in plan["cards"] if card["fits_now"]]
     lines = [f"{plan['task_id']} in project {plan['project']}: needs {words.needs(plan)}"]
+    if plan.get("estimate"):
+        lines.append(f"Memory: {plan['estimate']['sentence']}")
     lines.append(f"Fits now on: {', '.join(fits) if fits else 'no card'}")
     if plan.get("active"):
         lines.append(f"The same job is {plan['active']['state'].lower()} already; nothing changes.")

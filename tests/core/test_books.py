@@ -9,8 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from jobs.core.scheduling.planner import Planner
 from jobs.core.scheduling.rules import HOUR, Rules
 from jobs.core.scheduling.state import State
+from jobs.core.units import GIB
+from tests.builders import NOW, a100, job, queue_of, world
 from tests.core.driven import MOST_QUEUED, PEOPLE, PROJECTS, Driven
 
 EVENTS = 100_000
@@ -83,8 +86,8 @@ def the_queue_is_what_was_handed_in(world: Driven) -> None:
     assert sorted(world.scheduler.order()) == sorted(world.queued)
     assert all(world.scheduler.job(name) == job for name, job in world.queued.items())
     people: dict[str, Counter[str]] = {slug: Counter() for slug in PROJECTS}
-    for job in state_of(world).line:
-        people[job.project][job.user] += 1
+    for each in state_of(world).line:
+        people[each.project][each.user] += 1
     lines = state_of(world).line.projects
     assert {slug: lines[slug].people for slug in PROJECTS} == people
 
@@ -143,3 +146,18 @@ def test_lists_behind_the_books_stay_about_as_long_as_what_they_list():
         for line in state.line.projects.values():
             assert len(line.heads) < most
             assert all(len(lane._heap) < most for lane in line.lanes.values())
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_burst_of_starts_books_no_more_than_there_is_though_its_memory_shows_late(at_once):
+    """A job takes minutes to fill its memory; until then the card looks empty to whoever measures it."""
+    jobs = queue_of(*(job(f"j{at:02}", "14G") for at in range(20)))
+    planner = Planner.of(world([a100()], jobs if at_once else ()))
+    started = 0
+    for second in range(20):
+        if not at_once:
+            planner.queue(jobs[second])
+        started += len(planner.decide(NOW + second).starts)
+        looks_empty = a100(booked=started * 14 * GIB, holders=started, measured="80G")
+        planner.put_card(looks_empty)
+    assert started == 5

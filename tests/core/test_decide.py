@@ -11,6 +11,8 @@ from jobs.core.decide import decide, in_order
 from jobs.core.plan import WaitCode
 from jobs.core.policy import BasePolicy
 from jobs.core.scheduling.fleet import Fleet
+from jobs.core.scheduling.planner import Planner
+from jobs.core.scheduling.preemption import Preemption
 from jobs.core.snapshot import Limits, Snapshot
 from jobs.core.states import Priority
 from jobs.core.units import GIB, MIB
@@ -24,6 +26,7 @@ from tests.builders import (
     queue_of,
     reasons,
     rtx4090,
+    run,
     started,
     world,
 )
@@ -410,3 +413,39 @@ def test_ten_thousand_equal_jobs_that_wait_cost_one_search(searches):
     plan = decide(world([a100(at) for at in range(8)], jobs))
     assert (len(plan.starts), len(plan.waits)) == (16, 9984)
     assert len(searches) <= 16 + 5
+
+
+def test_equal_jobs_of_many_projects_and_people_are_searched_for_once(searches):
+    jobs = queue_of(
+        *(job(f"j{at}", "30G", project=f"p{at % 50}", user=f"u{at % 7}") for at in range(2000))
+    )
+    plan = decide(world([a100(booked="70G")], jobs))
+    assert plan.starts == ()
+    assert len(searches) <= 5
+
+
+def test_a_cycle_in_which_nothing_has_changed_searches_nothing(searches):
+    planner = Planner.of(world([a100()], queue_of(*(job(f"j{at}", "30G") for at in range(100)))))
+    planner.decide(NOW)
+    before = len(searches)
+    assert planner.decide(NOW + 1).starts == ()
+    assert len(searches) == before
+
+
+def test_searches_for_who_could_give_way_end_when_many_were_in_vain(monkeypatch):
+    """Jobs of many kinds wait, and on no card is it enough if those leave who can be suspended."""
+    asked: list[object] = []
+    victims = Preemption.victims
+    monkeypatch.setattr(
+        Preemption, "victims", lambda *given: asked.append(given) or victims(*given)
+    )
+    cards = [a100(at, booked="70G", holders=2) for at in range(4)]
+    running = [
+        run(f"{kind}{at}", "35G", [f"node-a-gpu{at}"], preemptible=kind == "low", priority=LOW)
+        for at in range(4)
+        for kind in ("low", "stays")
+    ]
+    jobs = queue_of(*(job(f"j{at}", 40 * GIB + at * MIB, HIGH) for at in range(500)))
+    plan = decide(world(cards, jobs, running=running))
+    assert plan.preemptions == ()
+    assert 0 < len(asked) <= 64

@@ -203,6 +203,12 @@ def test_the_next_instant_at_which_somebody_has_waited_too_long_is_known_though_
     assert scheduler.next_change() == NOW + HOUR
 
 
+def test_but_not_if_it_can_be_suspended_for_then_its_place_would_be_taken_back():
+    views = [project("poor", usage=9e9, guarantee=Limits(cards=1)), project("rich")]
+    late = waiting("late", 25, project="rich", preemptible=True)
+    assert first(waiting("guaranteed", 1, project="poor"), late, projects=views) == "guaranteed"
+
+
 def test_only_two_late_jobs_of_a_project_go_first_in_one_cycle():
     late = [waiting(f"late-{at}", 30 - at, priority=MEDIUM) for at in range(4)]
     high = waiting("high", 29, priority=HIGH, waiting_since=NOW)

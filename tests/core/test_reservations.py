@@ -104,6 +104,27 @@ def test_a_card_has_room_when(case):
         assert seen.spare < 0 or seen.slots < 1, "nobody may come beside it"
 
 
+@pytest.mark.parametrize(
+    ("busy_with", "asks", "at", "idle"),
+    [
+        ((0.4, 0.4), 0.2, ALREADY, 0.0),
+        ((0.4, 0.4), 0.5, 50.0, 0.1),  # the first has to end
+        ((0.4, 0.4), 0.9, 60.0, 0.1),  # both have to
+        ((0.4, 0.4), 0.0, ALREADY, math.inf),  # what has not been measured is never refused
+        ((0.0, 0.4), 0.6, ALREADY, 0.0),
+    ],
+)
+def test_a_card_that_may_compute_so_much_has_room_when(busy_with, asks, at, idle):
+    card = a100(booked="10G", max_busy=1.0, busy=sum(busy_with))
+    runs = [
+        (run(f"r{place}", "5G", ends=50.0 + 10 * place, sm_share=share), size("5G"))
+        for place, share in enumerate(busy_with)
+    ]
+    seen = outlook(Need.of(job("waits", "5G", sm_share=asks)), card, runs)
+    assert seen.at == (at if math.isinf(at) else NOW + at)
+    assert seen.idle == pytest.approx(idle, abs=1e-6)
+
+
 def test_who_has_been_told_to_leave_is_as_good_as_gone():
     card, leaving = busy(leaving_for="waits")
     assert outlook(Need.of(waiting()), card, [(leaving, 60 * GIB)]).at == ALREADY
@@ -268,7 +289,8 @@ def beside(hours: float = 1.0, ends: float = 2 * HOUR, **fields: Any) -> bool:
     """A job of 60 GiB waits, and its card, with 20 GiB in use, is kept for it. Whether another job may use it."""
     card, running = busy(memory="20G", ends=ends)
     later = waiting("later", fields.pop("memory", "20G"), 0.1, **fields)
-    plan = decided([card], [waiting(hours=hours), later], [running])
+    views = [project(), project("other", usage=9e9)]
+    plan = decided([card], [waiting(hours=hours), later], [running], projects=views)
     assert kept(plan) == {"waits": ["gpu0"]}
     return "later" in started(plan)
 
@@ -283,6 +305,15 @@ def test_who_is_gone_in_time_may(seconds, may):
 @pytest.mark.parametrize(("memory", "may"), [("10G", True), ("11G", False)])
 def test_who_fits_beside_the_waiting_job_may(memory, may):
     assert beside(memory=memory) == may
+
+
+@pytest.mark.parametrize(("sm_share", "may"), [(0.0, True), (0.2, True), (0.3, False)])
+def test_who_computes_little_enough_beside_the_waiting_job_may(sm_share, may):
+    card, running = busy(memory="20G", ends=HOUR, sm_share=0.5)
+    card = evolve(card, max_busy=1.0, busy=0.5)
+    later = waiting("later", "5G", 0.1, sm_share=sm_share)
+    plan = decided([card], [waiting(memory="5G", sm_share=0.8), later], [running])
+    assert ("later" in started(plan)) == may
 
 
 def test_what_fits_beside_it_is_taken_once():
@@ -309,6 +340,30 @@ def test_who_takes_the_last_place_beside_the_waiting_job_closes_the_card():
 )
 def test_who_gives_way_in_time_may(priority, ends, may):
     assert beside(preemptible=True, priority=priority, ends=ends) == may
+
+
+def test_who_gives_way_may_not_where_the_waiting_job_cannot_make_it():
+    """It displaces its own project's jobs only, and nobody where the site wants no preemption."""
+    assert not beside(preemptible=True, priority=LOW, ends=HOUR, project="other")
+    card, running = busy(memory="20G", ends=HOUR)
+    later = waiting("later", "20G", 0.1, preemptible=True, priority=LOW)
+    plan = decided([card], [waiting(), later], [running], rules=Rules(preemption=False))
+    assert started(plan) == {}
+
+
+def test_jobs_of_one_kind_and_two_projects_are_told_apart_by_whom_the_waiting_job_displaces():
+    card, running = busy(memory="20G", ends=HOUR)
+    fields = {"memory": "20G", "preemptible": True, "priority": LOW}
+    other = waiting("other", hours=0.5, project="other", **fields)
+    own = waiting("own", hours=0.1, **fields)
+    views = [project("other"), project(guarantee=Limits(cards=2), usage=9e9)]
+    jobs = [waiting(hours=1.5), other, own]  # in this order: the first within its guarantee
+    assert list(started(decided([card], jobs, [running], projects=views))) == ["own"]
+
+
+def test_who_would_give_way_is_not_let_in_any_more_where_the_cards_are_drained():
+    """Of a stream of such jobs one would always be in its minimum run, and could not give way."""
+    assert not beside(hours=2.1, preemptible=True, priority=LOW, ends=HOUR)
 
 
 def test_who_wants_the_card_to_itself_may_not_even_if_it_would_fit():

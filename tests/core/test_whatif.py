@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from jobs.core.decide import decide
+from jobs.core.scheduling.planner import Planner
 from jobs.core.scheduling.rules import Rules
 from jobs.core.scheduling.whatif import WhatIf, what_ifs
 from jobs.core.states import Priority
 from jobs.core.units import GIB
 from tests.builders import a100, evolve, job, queue_of, rtx4090, run, world
+from tests.core.driven import Driven
 
 FULL = a100(booked="60G", total="80G", threshold=1.0)  # 18 GiB are left
 
@@ -89,8 +94,6 @@ def test_one_question_leaves_no_trace_in_the_answer_to_the_next(fields):
 
 
 def started_alone(snapshot):
-    from jobs.core.decide import decide
-
     return any(start.job == "waits" for start in decide(snapshot).starts)
 
 
@@ -100,3 +103,28 @@ def test_the_rules_of_preemption_hold_for_what_ifs_too():
         world([FULL], [job("waits", "40G")], running=[young], rules=Rules(min_run=3600.0))
     )
     assert "priority" not in found
+
+
+def asked_alone(snapshot, job, change):
+    """The same question, to a planner that is asked nothing else."""
+    planner = Planner.of(snapshot)
+    planner.decide(snapshot.now)
+    planner.queue(evolve(job, **{change.field: change.value}))
+    order = planner.order()
+    plan = planner.decide(snapshot.now)
+    starts = any(start.job == job.id for start in plan.starts)
+    suspended = sum(preempt.beneficiary == job.id for preempt in plan.preemptions)
+    return starts, suspended, 0 if starts else order.index(job.id) + 1
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.integers(0, 2**32))
+def test_in_every_world_each_answer_is_that_of_a_planner_that_is_asked_nothing_else(seed):
+    world = Driven(seed)
+    for _ in range(60):
+        world.step()
+    snapshot = evolve(world.snapshot(), rules=Rules(min_run=60.0))
+    for waiting in list(world.queued.values())[:5]:
+        for told in what_ifs(snapshot, waiting.id):
+            alone = asked_alone(snapshot, waiting, told)
+            assert (told.starts_now, told.suspended, told.position) == alone

@@ -164,6 +164,10 @@ def test_a_time_of_another_day_has_its_date():
     [
         ({"starts_now": True}, ["Fits now on: gpu0"]),
         (
+            {"starts_now": True, "estimate": {"sentence": "min_memory 19G: estimated."}},
+            ["Memory: min_memory 19G: estimated.", "Fits now on: gpu0"],
+        ),
+        (
             {"starts_now": False, "position": 2, "eta_unknown": "being worked out"},
             [
                 "Fits now on: gpu0",

@@ -11,12 +11,14 @@ import pytest
 from django.core.cache import cache
 from django.db import transaction
 from django.urls import URLPattern, URLResolver
+from django.utils import timezone
 
 from jobs import queue
 from jobs.api import urls
 from jobs.api.site import api
-from jobs.models import Dataset, DatasetUpload, Project
+from jobs.models import Dataset, DatasetUpload, Project, Replay, User
 from jobs.projects import join
+from jobs.replay.question import Question
 from jobs.tokens import issue
 from tests.jobs.apicalls import Caller, a_task, by_session, by_token, nobody
 from tests.rows import a_device, a_job, a_user, an_admin
@@ -70,6 +72,15 @@ MATRIX: dict[tuple[str, str], Answers] = {
     ("GET", "/api/v1/docs"): answers(*EVERYBODY),
     ("GET", "/api/v1/nowhere"): answers(404, 404, 404, 404, 404, 404),
     ("GET", "/api/v1/jobs"): answers(*EVERYBODY),
+    ("POST", "/api/v1/estimate"): answers(
+        401,
+        403,
+        403,
+        200,
+        200,
+        200,
+        body="model_name_or_path: Qwen/Qwen2.5-7B\n",
+    ),
     ("POST", "/api/v1/jobs"): answers(*WHO_SUBMITS, body=a_task("new", project="alpha")),
     ("GET", "/api/v1/jobs/{job_id}"): answers(*WHO_SEES),
     ("PATCH", "/api/v1/jobs/{job_id}"): answers(*WHO_MANAGES, body={"priority": "high"}),
@@ -102,6 +113,8 @@ MATRIX: dict[tuple[str, str], Answers] = {
     ("GET", "/api/v1/projects/{slug}/quota"): answers(*WHO_SEES),
     ("PATCH", "/api/v1/projects/{slug}/quota"): answers(*ADMINS, body={"limit": {"cards": 2}}),
     ("GET", "/api/v1/reports/usage"): answers(401, 403, 403, 403, 200, 200),
+    ("POST", "/api/v1/replays"): answers(401, 403, 403, 403, 201, 201, body={"days": 7}),
+    ("GET", "/api/v1/replays/{replay_id}"): answers(401, 403, 403, 403, 200, 200),
     ("GET", "/api/v1/datasets"): answers(*EVERYBODY),
     ("POST", "/api/v1/datasets"): answers(*WHO_SUBMITS, body=FORM, kind=FORM_KIND),
     ("GET", "/api/v1/datasets/{dataset_id}"): answers(*WHO_SEES),
@@ -159,8 +172,15 @@ def places(db, settings) -> dict[str, str]:
         "slug": "alpha",
         "dataset_id": dataset.pk,
         "upload_id": upload.pk,
+        "replay_id": a_replay(User.objects.get(username="lead")).pk,
         "token_id": str(issue(owner, name="theirs", scopes=["read"])[0].pk),
     }
+
+
+def a_replay(maker: User) -> Replay:
+    """An answered question; while one is open, nobody asks another one."""
+    asked = {"asked_at": timezone.now(), "ended_at": timezone.now(), "problem": "no_jobs"}
+    return Replay.objects.create(made_by=maker, question=Question().as_json(), **asked)
 
 
 def caller(role: str, way: Callable[..., Caller]) -> Caller:

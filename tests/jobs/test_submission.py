@@ -195,7 +195,7 @@ def test_a_training_config_given_by_name_is_pinned_as_it_is_now() -> None:
     assert submit(text, a_user()).job.spec["llamafactory"] == config
 
 
-def test_a_llamafactory_job_needs_its_memory_named() -> None:
+def test_a_llamafactory_job_with_an_unknown_model_needs_its_memory_named() -> None:
     text = "task_id: a\nllamafactory: {model_name_or_path: m, stage: sft, do_train: true, dataset: x}\n"
     no = refusal(text)
     assert "resources.min_memory" in [problem.field for problem in no.problems]

@@ -186,3 +186,40 @@ def a_dataset():
         rows=20,
         size=100,
     )
+
+
+QWEN = CONFIG.replace("tiny", "Qwen/Qwen2.5-7B-Instruct") + "dataset: alpaca\n"
+
+
+def checked(client, **panel: str) -> str:
+    fields = {"tab": "config", "config": QWEN, "task_id": "lf-1", **panel}
+    return client.post(reverse("submit-check"), fields).content.decode()
+
+
+def test_the_check_tells_the_memory_where_the_panel_leaves_it_open(client):
+    text = checked(client)
+    assert "min_memory " in text
+    assert "LoRA of Qwen2.5-7B-Instruct; formula" in text
+    assert "logits" in text
+    assert "Fits on gpu0 now." in text
+
+
+def test_the_check_tells_it_beside_a_size_that_is_too_small(client):
+    text = checked(client, min_memory="4G")
+    assert "on each card" in text
+    assert "may run out of memory" in text
+
+
+def test_the_check_says_what_is_missing_to_tell_it(client):
+    text = client.post(
+        reverse("submit-check"), {"tab": "config", "config": CONFIG, "task_id": "lf-1"}
+    ).content.decode()
+    assert "cannot be estimated" in text
+    assert "config.json" in text
+
+
+def test_a_job_whose_memory_was_filled_in_says_so_on_its_page(client):
+    fields = {"tab": "config", "config": QWEN, "task_id": "lf-1"}
+    text = client.post(reverse("submit"), fields, follow=True).content.decode()
+    assert "estimated, LoRA of Qwen2.5-7B-Instruct" in text
+    assert Job.objects.get().min_memory > 14 * GIB

@@ -13,7 +13,8 @@ from heapq import heappop, heappush
 
 from jobs.core.plan import Plan
 from jobs.core.scheduling.planner import Planner
-from jobs.core.snapshot import JobView, Snapshot
+from jobs.core.scheduling.usage import charge_rate
+from jobs.core.snapshot import JobView, RunView, Snapshot
 
 EARLY, LATE = 0.7, 1.5  # by which remaining times are shortened and stretched for the range
 _MOST_STEPS = 2_000
@@ -78,7 +79,8 @@ class _Play:
         self._ends: dict[str, float] = {}
         self._events: list[tuple[float, str]] = []
         self._starts: dict[str, float] = {}
-        self._gone: dict[str, JobView] = {}  # preempted jobs, as they queue again
+        self._cards = {card.uuid: card for card in snapshot.devices}
+        self._left: dict[str, float] = {}  # what preempted jobs will still run, seconds
         for run in snapshot.running:
             left = (
                 run.job.suspend_seconds
@@ -86,8 +88,8 @@ class _Play:
                 else (run.expected_end - snapshot.now) * factor
             )
             self._end_at(run.job.id, self._now + max(0.0, left))
-            if run.leaving:
-                self._gone[run.job.id] = run.job
+            if run.leaving_for:  # who leaves for nobody has been stopped, and does not come back
+                self._left[run.job.id] = max(0.0, run.expected_end - snapshot.now)
 
     def starts_of(
         self,
@@ -122,7 +124,7 @@ class _Play:
             self._end_at(start.job, self._now + run.job.run_time * self._factor)
         for preempt in plan.preemptions:
             job = self._scheduler.run(preempt.job).job
-            self._gone[job.id] = job
+            self._left[job.id] = max(0.0, self._ends[job.id] - self._now) / self._factor
             self._end_at(job.id, self._now + job.suspend_seconds)
 
     def _end_at(self, job_id: str, at: float) -> None:
@@ -137,9 +139,22 @@ class _Play:
                 continue
             del self._ends[job_id]
             run = self._scheduler.end(job_id, self._now)
-            job = self._gone.pop(job_id, None)
-            if job is not None:
-                had = self._now - run.started_at
-                self._scheduler.queue(
-                    replace(job, waiting_since=self._now, expected_run=max(0.0, job.run_time - had))
-                )
+            left = self._left.pop(job_id, None)
+            if left is not None:
+                self._scheduler.queue(self._again(run, left))
+
+    def _again(self, run: RunView, left: float) -> JobView:
+        """A preempted job as it queues again."""
+        rate = sum(
+            charge_rate(each.memory, self._cards[each.uuid], run.job.sm_share)
+            for each in run.placements
+            if each.uuid in self._cards
+        )
+        return replace(
+            run.job,
+            waiting_since=self._now,
+            est_time=math.inf,
+            expected_run=left,
+            service=run.job.service + rate * (self._now - run.started_at),
+            preemptions=run.job.preemptions + 1,
+        )

@@ -68,6 +68,8 @@ def outlook(need: Need, card: DeviceView, runs: Sequence[tuple[RunView, int]]) -
         endless = [entry for entry in entries if entry.end == math.inf]
         stay = _that_may_stay(books, endless)
         must_leave = sum(entry.memory for entry in endless) - stay.memory
+        # those with an end may still be there when the others have gone: they use up what is spare, too
+        stay = _that_may_stay(books, entries)
     return Outlook(
         uuid=card.uuid,
         node=card.node,

@@ -91,7 +91,6 @@ def _ranked(
 ) -> _Ranked:
     _step, key, job_id = head
     job = state.line.lane_of(job_id).jobs[job_id]
-    is_late = bool(state.quota.guaranteed) and job_id in late
-    band = 0 if is_late or state.quota.is_within_guarantee(job, now) else 1
+    band = 0 if state.goes_before_borrowers(job, now, is_late=job_id in late) else 1
     used = 0.0 if state.line.has_policy else usage[slug]
     return (band, used, key, slug), job_id

@@ -96,6 +96,16 @@ class State:
 
         return self.line.overdue(now, is_of_use)
 
+    def goes_before_borrowers(self, job: JobView, now: float, *, is_late: bool) -> bool:
+        """Whether its project is within its guarantee with the job, or it has waited too long while others are.
+
+        Not where it could be suspended: those with a guarantee would take its place back at once.
+        """
+        stays = not (job.preemptible and self.rules.preemption)
+        if is_late and stays and self.quota.guaranteed:
+            return True
+        return self.quota.is_within_guarantee(job, now)
+
     def entitled(self, slug: str) -> float:
         """What the project would have used by now, had it always had its share of the whole fleet."""
         whole = sum(self.weights.get(name, 1.0) for name in self.active_projects) or 1.0

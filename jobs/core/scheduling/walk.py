@@ -166,9 +166,9 @@ class Walk:
             return None
         self._upcoming[slug] = upcoming
         state, job = self._state, upcoming[1]
-        # who borrows while others hold guarantees must not wait for ever; shares are not touched by it
-        is_late = bool(state.quota.guaranteed and self._overdue.get(slug))
-        is_first = is_late or state.quota.is_within_guarantee(job, self._now)
+        is_first = state.goes_before_borrowers(
+            job, self._now, is_late=bool(self._overdue.get(slug))
+        )
         usage = 0.0 if state.line.has_policy else state.usage_by_share(slug, self._now)
         return (0 if is_first else 1, usage, state.line.key(job), slug)
 

@@ -37,11 +37,24 @@ def what_ifs(
     job, reason = scheduler.job(job_id), scheduler.why(job_id)
     if job is None or (reason is not None and reason.code is WaitCode.WAIT_PREEMPTION):
         return []  # it starts now, or room is being made for it
-    place = _place(scheduler, job_id)
-    tried = [
-        _try(scheduler, job, field, value, snapshot.now)
+    place = _place(scheduler, job)
+    changes = [
+        (field, value, replace(job, **{field: value}))  # type: ignore[arg-type] # a field of JobView with a value of its type
         for field, value in _changes(job, scheduler)
         if ranks is None or field != "priority"
+    ]
+    # All places before anything is tried: what is kept after a trial would change them.
+    places = [_place(scheduler, changed) for _field, _value, changed in changes]
+    scheduler.queue(job)
+    tried = [
+        _try(
+            scheduler,
+            job,
+            changed,
+            WhatIf(field=field, value=value, starts_now=False, position=at),
+            snapshot.now,
+        )
+        for (field, value, changed), at in zip(changes, places, strict=True)
     ]
     return [
         each for each in tried if each.starts_now or each.suspended or 0 < each.position < place
@@ -74,23 +87,16 @@ def _most_memory(job: JobView, before: Planner) -> int:
     return max(enough, default=0) // GIB * GIB
 
 
-def _try(scheduler: Planner, job: JobView, field: str, value: object, now: float) -> WhatIf:
+def _try(scheduler: Planner, job: JobView, changed: JobView, told: WhatIf, now: float) -> WhatIf:
     """Decide with one field changed, and undo whatever came of it."""
-    changed = replace(job, **{field: value})  # type: ignore[arg-type] # a field of JobView with a value of its type
     runs = {run.job.id: run for run in scheduler.runs}
-    waiting = {job.id: job}
     scheduler.queue(changed)
-    place = _place(scheduler, job.id)
     plan = scheduler.decide(now)
-    _undo(scheduler, plan, runs, waiting, now)
+    _undo(scheduler, plan, runs, {job.id: job}, now)
     starts_now = any(start.job == job.id for start in plan.starts)
-    return WhatIf(
-        field=field,
-        value=value,
-        starts_now=starts_now,
-        position=0 if starts_now else place,
-        suspended=sum(preempt.beneficiary == job.id for preempt in plan.preemptions),
-    )
+    suspended = sum(preempt.beneficiary == job.id for preempt in plan.preemptions)
+    position = 0 if starts_now else told.position
+    return replace(told, starts_now=starts_now, position=position, suspended=suspended)
 
 
 def _undo(
@@ -114,6 +120,8 @@ def _undo(
         scheduler.queue(each)
 
 
-def _place(scheduler: Planner, job_id: str) -> int:
+def _place(scheduler: Planner, job: JobView) -> int:
+    """Where the job would stand in the queue like this, from 1; 0 where it does not queue."""
+    scheduler.queue(job)
     order = scheduler.order()
-    return order.index(job_id) + 1 if job_id in order else 0
+    return order.index(job.id) + 1 if job.id in order else 0

@@ -121,19 +121,19 @@ def _end_without_emptying() -> None:
 def _execute_before_the_commit() -> None:
     import time
 
-    from jobs import cycle, preparation
+    from jobs import lifecycle, preparation
     from jobs.engines import local_engine
 
-    book = cycle._start
+    book = lifecycle.start
 
-    def book_and_execute(start, picture):
-        attempt = book(start, picture)
+    def book_and_execute(*booking):
+        attempt = book(*booking)
         if attempt is not None:
             local_engine().start(preparation.prepare(attempt))
             time.sleep(0.1)
         return attempt
 
-    cycle._start = book_and_execute
+    lifecycle.start = book_and_execute
 
 
 if __name__ == "__main__":

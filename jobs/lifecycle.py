@@ -262,15 +262,17 @@ def explain_hold(job: Job, numbers: Mapping[str, object]) -> None:
     Job.objects.waiting().filter(pk=job.pk).update(wait_numbers=dict(numbers))
 
 
-def reprioritise(job: Job, priority: int, actor: User) -> bool:
-    """Give a waiting or running job another priority."""
+def reprioritise(job: Job, priority: int, actor: User | None, *, detail: str = "") -> bool:
+    """Give a waiting or running job another priority; `detail` says why, in the words of a person."""
     now = timezone.now()
     with transaction.atomic():
         if not Job.objects.active().filter(pk=job.pk).update(priority=priority):
             return False
         data = {"old": job.priority, "new": priority}
         job.priority = priority
-        _record(job, _Cause(kind="priority", actor=actor, data=data), now, old=job.state)
+        _record(
+            job, _Cause(kind="priority", actor=actor, detail=detail, data=data), now, old=job.state
+        )
     return True
 
 

@@ -10,6 +10,7 @@ from django.conf import settings
 from django.db import transaction
 
 from gpus.models import Device
+from jobs.audit import record
 from jobs.core.scheduling.rules import HOUR, Rules
 from jobs.models import Project, SiteSetting, User
 from jobs.policies.source import PolicyRefused, allowed_policies, examine, source_of
@@ -72,8 +73,12 @@ class SiteSettings:
 
 def current() -> SiteSettings:
     """The values in force: what an admin changed, over the environment, over the defaults."""
-    stored = dict(SiteSetting.objects.values_list("name", "value"))
-    given: dict[str, Any] = {"mode": settings.COOP_MODE, "policy": settings.COOP_POLICY} | stored
+    return _in_force(dict(SiteSetting.objects.values_list("name", "value")))
+
+
+def _in_force(stored: Mapping[str, Any]) -> SiteSettings:
+    given: dict[str, Any] = {"mode": settings.COOP_MODE, "policy": settings.COOP_POLICY}
+    given |= stored
     return SiteSettings(**{name: value for name, value in given.items() if name in _CHECKS})
 
 
@@ -92,12 +97,44 @@ def change(values: Mapping[str, object], user: User | None) -> SiteSettings:
     Raises:
         SettingRefused: an unknown name, or a value out of range; the text says what is allowed.
     """
+    before = as_dict(current())
     with transaction.atomic():
         for name, value in checked(values).items():
-            SiteSetting.objects.update_or_create(
+            row, _is_new = SiteSetting.objects.update_or_create(
                 name=name, defaults={"value": value, "changed_by": user}
             )
+            _note(user, row, "set", value=value, before=before[name])
     return current()
+
+
+def reset(name: str, user: User | None) -> SiteSettings:
+    """Let the default hold again: that of the environment, or the built-in one.
+
+    Raises:
+        SettingRefused: there is no such setting.
+    """
+    if name not in _CHECKS:
+        raise _no_such(name)
+    with transaction.atomic():
+        for row in SiteSetting.objects.filter(name=name):
+            _note(user, row, "back to the default", value=default_of(name), before=row.value)
+            row.delete()
+    return current()
+
+
+def default_of(name: str) -> object:
+    """What holds where no admin has changed it."""
+    return getattr(_in_force({}), name)
+
+
+def allowed(name: str) -> str:
+    """What the setting may be, in words."""
+    return _CHECKS[name][1]
+
+
+def accepts(name: str, value: object) -> bool:
+    """Whether the value is of the right kind and range; whether a policy can be used is not looked at."""
+    return _CHECKS[name][0](value)
 
 
 def rules() -> Rules:
@@ -112,24 +149,30 @@ def as_dict(values: SiteSettings) -> dict[str, object]:
 
 def _checked(name: str, value: object) -> object:
     if name not in _CHECKS:
-        raise SettingRefused(
-            f"There is no setting {name!r}. Allowed: {', '.join(sorted(_CHECKS))}."
-        )
-    test, allowed = _CHECKS[name]
-    if not test(value):
-        raise SettingRefused(f"{name} cannot be {value!r}. Allowed: {allowed}.")
+        raise _no_such(name)
+    if not accepts(name, value):
+        raise SettingRefused(f"{name} cannot be {value!r}. Allowed: {allowed(name)}.")
     if name == "policy":
-        _check_policy(str(value), allowed)
+        _check_policy(str(value), allowed(name))
     return value
 
 
-def _check_policy(value: str, allowed: str) -> None:
+def _no_such(name: str) -> SettingRefused:
+    return SettingRefused(f"There is no setting {name!r}. Allowed: {', '.join(sorted(_CHECKS))}.")
+
+
+def _note(user: User | None, row: SiteSetting, verb: str, **values: object) -> None:
+    if user is not None:  # no person: the site itself, or a test
+        record(user, row, verb, **values)
+
+
+def _check_policy(value: str, words: str) -> None:
     """Look whether there is such a policy; whether it works shows when it is asked."""
     try:
         examine(source_of(value, settings.BASE_DIR))
     except PolicyRefused as refused:
         raise SettingRefused(
-            f"policy cannot be {value!r}: {refused}. Allowed: {allowed}."
+            f"policy cannot be {value!r}: {refused}. Allowed: {words}."
         ) from refused
 
 

@@ -58,6 +58,67 @@ class Membership(models.Model):
         return f"{self.user} is {self.role} of {self.project}"
 
 
+class Invitation(models.Model):
+    """A link that makes one person a member, signed in already or new here. Only its SHA-256 is stored."""
+
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="invitations")
+    role = models.CharField(max_length=10, choices=Membership.Role, default=Membership.Role.MEMBER)
+    digest = models.CharField(max_length=64, unique=True)
+    note = models.CharField(max_length=100, blank=True)  # for whom it is, as its maker wrote
+    made_by = models.ForeignKey("jobs.User", on_delete=models.CASCADE, related_name="+")
+    created_at = models.DateTimeField(auto_now_add=True)
+    expires_at = models.DateTimeField()
+    used_at = models.DateTimeField(null=True, blank=True)
+    used_by = models.ForeignKey(
+        "jobs.User", on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
+    )
+    revoked_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering: ClassVar[list[str]] = ["-created_at"]
+
+    def __str__(self) -> str:
+        return f"invitation to {self.project} as {self.role}"
+
+
+class PriorityRequest(models.Model):
+    """A member asks that one job goes ahead until a day, and says why; a lead or an admin decides."""
+
+    class Answer(models.TextChoices):
+        OPEN = "open", _("open")
+        APPROVED = "approved", _("approved")
+        DECLINED = "declined", _("declined")
+        WITHDRAWN = "withdrawn", _("withdrawn")
+        ENDED = "ended", _("ended")  # its day has come, or its job has ended
+
+    job = models.ForeignKey("jobs.Job", on_delete=models.CASCADE, related_name="priority_requests")
+    asked_by = models.ForeignKey("jobs.User", on_delete=models.CASCADE, related_name="+")
+    priority = models.PositiveSmallIntegerField()  # of jobs.core.states.Priority
+    reason = models.CharField(max_length=500)
+    ends_at = models.DateTimeField()  # when an approved priority falls back
+    created_at = models.DateTimeField(auto_now_add=True)
+    answer = models.CharField(max_length=10, choices=Answer, default=Answer.OPEN)
+    answered_by = models.ForeignKey(
+        "jobs.User", on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
+    )
+    answered_at = models.DateTimeField(null=True, blank=True)
+    note = models.CharField(max_length=500, blank=True)  # what the one who decided said
+    before = models.PositiveSmallIntegerField(null=True, blank=True)  # the priority to fall back to
+
+    class Meta:
+        ordering: ClassVar[list[str]] = ["-created_at"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                name="one_standing_priority_request_a_job",
+                fields=["job"],
+                condition=Q(answer__in=["open", "approved"]),
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.job} to priority {self.priority}, asked by {self.asked_by}"
+
+
 def _at_most(guarantee: str, limit: str) -> Q:
     return (
         Q(**{f"{guarantee}__isnull": True})

@@ -100,6 +100,11 @@ def _step(event: JobEvent, note: str) -> Step:
     )
 
 
+def kind_words(kind: str) -> str:
+    """What an event of this kind is called."""
+    return str(_KINDS.get(kind, kind))
+
+
 def _kind(event: JobEvent) -> str:
     return str(_KINDS.get(event.kind, STATES[event.new_state].word))
 

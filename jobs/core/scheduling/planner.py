@@ -163,6 +163,13 @@ class Planner:
         job = self._state.waiting(job_id)
         return standing_of(self._state, job, self._now) if job else None
 
+    def usage(self, project: str, user: str | None = None) -> float:
+        """What a project, or one person in it, has used lately: decayed, weighted GPU-seconds."""
+        books = self._state.usage
+        if user is None:
+            return books.of_project(project, self._now)
+        return books.of_user(project, user, self._now)
+
     def run(self, job_id: str) -> RunView:
         """A job that holds cards.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from django.conf import settings
@@ -36,11 +37,11 @@ class Notice:
 
 def site(request: HttpRequest) -> dict[str, Any]:
     """The reader's theme, and the site's notices for those who are signed in."""
-    led: Any = SimpleLazyObject(lambda: _led(request))
+    led = cache(lambda: _led(request))
     return {
         "theme": _theme(request),
-        "site_notices": SimpleLazyObject(lambda: _notices(request, led)),
-        "may_see_reports": SimpleLazyObject(lambda: bool(led)),
+        "site_notices": SimpleLazyObject(lambda: _notices(request, led())),
+        "may_see_reports": SimpleLazyObject(lambda: bool(led())),
     }
 
 

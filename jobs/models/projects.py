@@ -116,7 +116,7 @@ class PriorityRequest(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.job} to priority {self.priority}, asked by {self.asked_by}"
+        return f"request of {self.asked_by} for {self.job}"
 
 
 def _at_most(guarantee: str, limit: str) -> Q:

@@ -58,13 +58,18 @@ class Row:
 
     @property
     def choices(self) -> list[str]:
-        """What can be chosen; None is the empty text."""
+        """What can be chosen, with the empty text for null; empty where it is typed."""
         words = (
             ["true", "false"]
             if self.kind == settingfields.Kind.SWITCH
             else settingfields.choices_of(self.name)
         )
-        return ["", *words] if settingfields.may_be_empty(self.name) else words
+        return ["", *words] if words and self.may_be_empty else words
+
+    @property
+    def may_be_empty(self) -> bool:
+        """Whether nothing can stand there: null in the API."""
+        return settingfields.may_be_empty(self.name)
 
     @property
     def suggestions(self) -> list[str]:

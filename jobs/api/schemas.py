@@ -261,3 +261,4 @@ class JobChangeIn(Schema):
     """What to change in a job."""
 
     priority: PriorityName
+    reason: str = Field("", max_length=300, description="why; its owner reads it")

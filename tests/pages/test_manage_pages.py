@@ -39,8 +39,7 @@ def admin(db):
 
 
 def text_of(response):
-    streamed = response.streaming_content if response.streaming else [response.content]
-    return b"".join(streamed).decode()
+    return response.content.decode()
 
 
 def send(browser, page, *, status=302, **changes):

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
-from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
 from django.utils.dateparse import parse_date, parse_datetime
@@ -26,7 +26,7 @@ _COLUMNS = ("time (UTC)", "person", "kind", "what", "did", "details")
 @for_admins
 @require_safe
 @never_cache
-def log(request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
+def log(request: HttpRequest) -> HttpResponse:
     """The newest entries that the filters leave; the next ones are before the oldest of these."""
     given = {name: str(value) for name, value in request.GET.items()}
     wanted, problem = _wanted(given)
@@ -73,8 +73,8 @@ def _verb(entry: Entry) -> str:
     return kind_words(entry.verb) if entry.kind == audit.JOBS else entry.verb
 
 
-def _csv(wanted: Wanted) -> StreamingHttpResponse:
-    answer = StreamingHttpResponse(csvtext.lines(_rows(wanted)), content_type=csvtext.KIND)
+def _csv(wanted: Wanted) -> HttpResponse:
+    answer = HttpResponse(csvtext.file_of(_rows(wanted)), content_type=csvtext.KIND)
     answer["Content-Disposition"] = 'attachment; filename="log.csv"'
     return answer
 

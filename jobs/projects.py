@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.utils.translation import gettext as _
 
 from jobs import permissions
@@ -29,6 +29,30 @@ def join(user: User, project: Project, role: str = Membership.Role.MEMBER) -> Me
         user=user, project=project, defaults={"role": role}
     )
     return membership
+
+
+def create(
+    *, slug: str, name: str, description: str = "", weight: float = 1.0, by: User
+) -> Project:
+    """Make a project; its members are added afterwards. For admins.
+
+    Raises:
+        Refused: there is one of that slug.
+    """
+    values = {"name": name, "description": description, "weight": weight}
+    try:
+        with transaction.atomic():
+            project = Project.objects.create(slug=slug, **values)
+            record(by, project, "created", **values)
+    except IntegrityError as error:
+        raise Refused(
+            code="project_exists",
+            title=_("There is such a project"),
+            detail=_("There is a project “%(slug)s” already.") % {"slug": slug},
+            hint=_("Choose another slug."),
+            status=409,
+        ) from error
+    return project
 
 
 def change_members(project: Project, roles: Mapping[User, str | None], by: User) -> None:

@@ -86,6 +86,7 @@ urlpatterns = [
     path("manage/cards/<int:device_id>/service", cards.drain_card, name="manage-card-drain"),
     path("manage/machines/<int:node_id>/service", cards.drain_node, name="manage-node-drain"),
     path("manage/quotas", quotas.quotas, name="manage-quotas"),
+    path("manage/projects/new", quotas.new_project, name="manage-new-project"),
     path("manage/announcements", announcements.announcement_list, name="manage-announcements"),
     path(
         "manage/announcements/<int:announcement_id>/end",

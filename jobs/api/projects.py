@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.db import IntegrityError, transaction
+from django.db import transaction
 from django.db.models import Count, Sum
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext as _
@@ -30,6 +30,7 @@ from jobs.audit import record
 from jobs.core.problems import shortened
 from jobs.models import Allocation, Project, Quota, User
 from jobs.projects import change_members as change_members_of
+from jobs.projects import create
 from jobs.refusals import Refused
 from jobs.serialize import instant
 
@@ -55,18 +56,7 @@ def list_projects(request: HttpRequest) -> HttpResponse:
 def create_project(request: HttpRequest, wanted: ProjectIn) -> HttpResponse:
     """Make a project; its members are added afterwards."""
     user = grant(request).user
-    try:
-        with transaction.atomic():
-            project = Project.objects.create(**wanted.dict())
-    except IntegrityError as error:
-        raise Refused(
-            code="project_exists",
-            title=_("There is such a project"),
-            detail=_("There is a project “%(slug)s” already.") % {"slug": wanted.slug},
-            hint=_("Choose another slug."),
-            status=409,
-        ) from error
-    record(user, project, "created", **wanted.dict())
+    project = create(by=user, **wanted.dict())
     return answer(request, _project(project, user), status=201)
 
 

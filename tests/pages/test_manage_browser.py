@@ -16,6 +16,7 @@ PAGES = {
     "settings": "/manage/settings",
     "cards": "/manage/cards",
     "quotas": "/manage/quotas",
+    "new-project": "/manage/projects/new",
     "announcements": "/manage/announcements",
     "tokens": "/manage/tokens",
     "log": "/manage/log",

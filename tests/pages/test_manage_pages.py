@@ -24,6 +24,7 @@ from tests.pages.conftest import signed_in
 from tests.rows import GIB, a_device, a_job, a_running_job, a_user, an_admin
 
 PAGES = (
+    "manage-new-project",
     "manage-settings",
     "manage-cards",
     "manage-quotas",
@@ -267,6 +268,25 @@ def test_a_wrong_amount_is_said_and_nothing_is_saved(admin, cells, said):
     changes = {f"{name}:{project.pk}": text for name, text in cells.items()}
     assert said in unescape(send(admin, "manage-quotas", status=422, **changes))
     assert not Quota.objects.exists()
+
+
+def test_a_project_is_made_and_its_people_can_be_invited(admin):
+    fields = {"slug": "vision", "name": "Vision", "description": "pictures"}
+    text = text_of(admin.post(reverse("manage-new-project"), fields, follow=True))
+    assert "Vision is made." in text
+    assert reverse("invitations", args=["vision"]) in text
+    entry = next(audit.entries(audit.Wanted()))
+    assert (entry.what, entry.verb) == ("vision", "created")
+
+
+@pytest.mark.parametrize(
+    ("slug", "said"), [("default", "already"), ("Großes Team", "valid value"), ("", "required")]
+)
+def test_a_project_that_cannot_be_is_refused_in_the_form(admin, slug, said):
+    default_project()
+    response = admin.post(reverse("manage-new-project"), {"slug": slug, "name": "Team"})
+    assert response.status_code == 422
+    assert said in text_of(response)
 
 
 # --- announcements, tokens -----------------------------------------------------------------------------

@@ -103,17 +103,39 @@ class Typed:
 
 
 NOTHING = Typed(texts={})
+NOTHING_HELD = {"cards": 0, "memory": 0, "running": 0}
 
 
 def of_projects(projects: Iterable[Project], typed: Typed = NOTHING) -> Table:
     """A row for each project, with its weight, guarantees and limits."""
-    rows = [_row(project, None, quotas.SIDES, typed) for project in projects]
+    wanted = list(projects)
+    stored = {each.project_id: each for each in Quota.objects.filter(project__in=wanted, user=None)}
+    held = _held(Allocation.objects.filter(attempt__job__project__in=wanted), "project")
+    rows = [
+        Row(
+            project=each,
+            cells=tuple(_cells(each, None, stored.get(each.pk, Quota()), quotas.SIDES, typed)),
+            held=held.get(each.pk, NOTHING_HELD),
+        )
+        for each in wanted
+    ]
     return Table(rows=rows, sides=quotas.SIDES, has_weight=True)
 
 
 def of_members(project: Project, members: Iterable[User], typed: Typed = NOTHING) -> Table:
     """A row for each member, with the limits inside the project."""
-    rows = [_row(project, person, ("limit",), typed) for person in members]
+    wanted = list(members)
+    stored = {each.user_id: each for each in project.quotas.filter(user__in=wanted)}
+    held = _held(Allocation.objects.filter(attempt__job__project=project), "owner")
+    rows = [
+        Row(
+            project=project,
+            person=each,
+            cells=tuple(_cells(project, each, stored.get(each.pk, Quota()), ("limit",), typed)),
+            held=held.get(each.pk, NOTHING_HELD),
+        )
+        for each in wanted
+    ]
     return Table(rows=rows, sides=("limit",), has_weight=False)
 
 
@@ -202,16 +224,6 @@ def _number(text: str, kind: type[int | float], allowed: str) -> float:
     return found
 
 
-def _row(project: Project, person: User | None, sides: Iterable[str], typed: Typed) -> Row:
-    quota = quotas.quota_of(project, person)
-    return Row(
-        project=project,
-        person=person,
-        cells=tuple(_cells(project, person, quota, sides, typed)),
-        held=_held(project, person),
-    )
-
-
 def _cells(
     project: Project, person: User | None, quota: Quota, sides: Iterable[str], typed: Typed
 ) -> Iterator[Cell]:
@@ -242,11 +254,11 @@ def _text(what: str, amount: float | None) -> str:
     return f"{amount / GIB:.6g}G" if what == "memory" else f"{amount:.10g}"
 
 
-def _held(project: Project, person: User | None) -> dict[str, int]:
-    held = Allocation.objects.open().filter(attempt__job__project=project)
-    if person is not None:
-        held = held.filter(attempt__job__owner=person)
-    sums = held.aggregate(
+def _held(bookings: Any, by: str) -> dict[int, dict[str, int]]:
+    """What is held now, by the project or the owner of the jobs."""
+    key = f"attempt__job__{by}"
+    sums = bookings.filter(released_at=None).order_by().values(key)
+    rows = sums.annotate(
         cards=Count("pk"), memory=Sum("booked"), running=Count("attempt", distinct=True)
     )
-    return {name: amount or 0 for name, amount in sums.items()}
+    return {row.pop(key): row for row in rows}

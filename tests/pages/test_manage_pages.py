@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from gpus.models import Device
 from jobs import audit, heartbeats, sitesettings
-from jobs.models import Announcement, ApiToken, Attempt, Job, Quota
+from jobs.models import Announcement, ApiToken, Attempt, Job, Project, Quota
 from jobs.policies import alarm
 from jobs.projects import default_project
 from jobs.tokens import create_token
@@ -234,6 +234,20 @@ def test_a_part_with_the_effect_is_fetched_while_one_types(admin, kept_back):
     assert Quota.objects.get().limit_cards == 1
 
 
+def test_many_projects_cost_no_more_queries_than_one(admin, django_assert_max_num_queries):
+    for number in range(20):
+        project = Project.objects.create(slug=f"team-{number}", name=f"Team {number}")
+        Quota.objects.create(project=project, limit_cards=number)
+    with django_assert_max_num_queries(25):
+        text = text_of(admin.get(reverse("manage-quotas")))
+    assert "holds now: cards 0, memory 0 B, jobs 0" in text
+
+
+def test_what_a_project_holds_stands_beside_its_quota(admin, kept_back):
+    text = text_of(admin.get(reverse("manage-quotas")))
+    assert "holds now: cards 1, memory 70 GiB, jobs 1" in text
+
+
 def test_weight_memory_and_hours_are_saved_in_one_table(admin):
     project = default_project()
     cells = {
@@ -368,6 +382,39 @@ def test_a_day_that_is_none_is_said(admin):
     response = admin.get(reverse("manage-audit"), {"from": "yesterday"})
     assert response.status_code == 422
     assert "Write a day as 2026-02-03." in text_of(response)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"before": "2026-02-03T14:05"},
+        {"before": "2026-02-03T14:05", "to": "2026-02-04"},
+        {"before": "once"},
+        {"person": "a\0b"},
+        {"kind": "nothing"},
+    ],
+)
+def test_an_odd_address_is_read_as_far_as_it_can_be(admin, given):
+    assert admin.get(reverse("manage-audit"), given).status_code == 200
+
+
+@pytest.mark.parametrize("page", ["manage-settings", "manage-cards", "manage-quotas"])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"before": "nonsense"},
+        {"before": "[1]"},
+        {"before": '{"weight:x": "1"}', "weight:x": "2"},
+        {"before": '{"weight:999": "1"}', "weight:999": "2"},
+        {"before": '{"secret": ""}', "secret": "x"},
+    ],
+)
+def test_a_form_that_was_never_ours_changes_nothing(admin, page, fields):
+    device = a_device()
+    assert admin.post(reverse(page), fields).status_code == 302
+    assert list(audit.entries(audit.Wanted())) == []
+    assert Device.objects.get(pk=device.pk).weight == 1
 
 
 def test_a_kind_that_has_no_entries_says_what_to_do(admin):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import groupby
@@ -24,6 +25,7 @@ from jobs.views.manage import cells
 from jobs.views.manage.access import for_admins
 from jobs.views.signedin import viewer_of
 
+_CELL = re.compile(r"(?:mode|weight):[0-9]{1,18}")
 CARDS_A_PAGE = 80  # two fields each; Django takes 200
 
 
@@ -45,7 +47,9 @@ def cards(request: HttpRequest) -> HttpResponse:
     """Show the cards; or set modes and weights that are otherwise than they were, all of them or none."""
     if request.method != "POST":
         return render(request, "manage/cards.html", _context(request, {}, {}))
-    wanted = cells.changed(request.POST)
+    wanted = {
+        name: text for name, text in cells.changed(request.POST).items() if _CELL.fullmatch(name)
+    }
     changes, errors = _changes(wanted)
     if not errors:
         errors = _change(changes, request)

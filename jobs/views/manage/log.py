@@ -47,13 +47,13 @@ def _wanted(given: dict[str, str]) -> tuple[Wanted, str]:
     """What the address asks for; and what is wrong with it."""
     try:
         since, until = _day(given.get("from", "")), _day(given.get("to", ""))
-        before = parse_datetime(given["before"]) if given.get("before") else None
+        before = _moment(given.get("before", ""))
     except ValueError:
         return Wanted(), _("Write a day as 2026-02-03.")
     end = until + timedelta(days=1) if until else None
     kind = given.get("kind", "")
     return Wanted(
-        person=given.get("person", "").strip(),
+        person=given.get("person", "").replace("\0", "").strip(),
         kind=kind if kind in audit.KINDS else "",
         since=since,
         until=min((each for each in (end, before) if each), default=None),
@@ -67,6 +67,11 @@ def _day(text: str) -> datetime | None:
     if found is None:
         raise ValueError(text)
     return timezone.make_aware(datetime.combine(found, time()))
+
+
+def _moment(text: str) -> datetime | None:
+    found = parse_datetime(text)
+    return timezone.make_aware(found) if found and timezone.is_naive(found) else found
 
 
 def _verb(entry: Entry) -> str:

@@ -26,7 +26,7 @@ def token_list(request: HttpRequest) -> HttpResponse:
     """The tokens that still open something; with `show=all` the ended ones too."""
     shown = request.GET.get("show", "")
     found = ApiToken.objects.select_related("user", "project") if shown else tokens.usable()
-    person = request.GET.get("person", "").strip()
+    person = request.GET.get("person", "").replace("\0", "").strip()
     if person:
         found = found.filter(user__username__icontains=person)
     page = Paginator(found.order_by("-created_at"), TOKENS_A_PAGE).get_page(request.GET.get("page"))

@@ -61,7 +61,7 @@ def _notices(request: HttpRequest, led: Sequence[Project]) -> list[Notice]:
     user = getattr(request, "user", None)
     if user is None or not user.is_authenticated:
         return []
-    notices = [*_announced(), *_asked(led)]
+    notices = [*_announced(), *_asked(user, led)]
     if Node.objects.filter(source="simulated").exists():
         notices.append(Notice(text=_simulated_words()))
     if isolation_level() == NOT_ISOLATED and _has_several_accounts():
@@ -80,13 +80,13 @@ def _announced() -> Iterator[Notice]:
         yield Notice(text=each.text, icon="warning" if is_warning else "info", grave=is_warning)
 
 
-def _asked(led: Sequence[Project]) -> Iterator[Notice]:
+def _asked(user: User, led: Sequence[Project]) -> Iterator[Notice]:
     """Requests that wait for the reader's answer."""
-    waiting = priorityrequests.to_answer(led).count() if led else 0
+    waiting = priorityrequests.to_answer(user, led).count() if led else 0
     if waiting:
         words = ngettext(
-            "%(n)s request for priority waits for your answer.",
-            "%(n)s requests for priority wait for your answer.",
+            "%(n)s request waits for your answer.",
+            "%(n)s requests wait for your answer.",
             waiting,
         )
         yield Notice(text=words % {"n": waiting}, address=reverse("requests"), link=_("Answer"))

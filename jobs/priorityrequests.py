@@ -1,7 +1,7 @@
-"""Requests that one job goes ahead until a day: asked by a member, decided by a lead or an admin.
+"""Requests until a day: that one job goes ahead, or that a project gets more weight.
 
-An approved one raises the job's priority at once. On its day the job falls back to the priority that it had, unless
-somebody has given it another one since.
+Of a job its owner asks, and a lead or an admin decides; of a project a lead asks, and an admin decides. What is
+approved holds at once, and falls back on its day, unless somebody has set another value since.
 """
 
 from __future__ import annotations
@@ -12,16 +12,27 @@ from datetime import datetime, timedelta
 from django.db import IntegrityError, transaction
 from django.db.models import Q, QuerySet
 from django.utils import timezone
+from django.utils.functional import Promise
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
-from jobs import actions, lifecycle, permissions
+from jobs import actions, lifecycle, permissions, quotas
 from jobs.audit import record
 from jobs.core.states import Priority
 from jobs.models import Job, PriorityRequest, Project, User
+from jobs.quotas import QuotaChange
 from jobs.refusals import Refused
 
 Answer = PriorityRequest.Answer
 LONGEST = timedelta(days=30)
+LONGEST_REASON = 500
+LASTS: tuple[tuple[int, str | Promise], ...] = (
+    (1, gettext_lazy("for a day")),
+    (3, gettext_lazy("for 3 days")),
+    (7, gettext_lazy("for a week")),
+    (14, gettext_lazy("for 2 weeks")),
+)
+"""Days that the pages offer."""
 STANDING = (Answer.OPEN, Answer.APPROVED)
 
 
@@ -30,16 +41,24 @@ def standing_of(job: Job) -> PriorityRequest | None:
     return job.priority_requests.filter(answer__in=STANDING).select_related("asked_by").first()
 
 
-def to_answer(led: Collection[Project]) -> QuerySet[PriorityRequest]:
-    """The open requests of these projects, for who leads them; the oldest first."""
-    found = _with_people(PriorityRequest.objects.filter(answer=Answer.OPEN, job__project__in=led))
-    return found.order_by("created_at")
+def standing_of_project(project: Project) -> PriorityRequest | None:
+    """The project's request for more weight that is open or holds."""
+    standing = project.priority_requests.filter(answer__in=STANDING, job=None)
+    return standing.select_related("asked_by").first()
+
+
+def to_answer(user: User, led: Collection[Project]) -> QuerySet[PriorityRequest]:
+    """The open requests that this person, who leads these projects, may decide; the oldest first."""
+    found = PriorityRequest.objects.filter(answer=Answer.OPEN, project__in=led)
+    if not user.is_superuser:
+        found = found.exclude(job=None)
+    return _with_people(found).order_by("created_at")
 
 
 def answered_for(user: User) -> QuerySet[PriorityRequest]:
-    """The requests that are decided, of those that this person asked or may decide."""
+    """The requests that are decided, of those that this person asked or whose project this person leads."""
     led: list[Project] = permissions.projects_reported_to(user)
-    mine = Q(asked_by=user) | Q(job__project__in=led)
+    mine = Q(asked_by=user) | Q(project__in=led)
     return _with_people(PriorityRequest.objects.filter(mine).exclude(answer=Answer.OPEN))
 
 
@@ -53,6 +72,11 @@ def may_ask(user: User, job: Job) -> bool:
     )
 
 
+def may_ask_for_project(user: User, project: Project) -> bool:
+    """Whether the person may ask for more weight: a lead, who cannot set it."""
+    return permissions.can_manage(user, project) and not user.is_superuser
+
+
 def ask(
     job: Job, user: User, *, priority: Priority, reason: str, lasts: timedelta
 ) -> PriorityRequest:
@@ -61,7 +85,6 @@ def ask(
     Raises:
         Refused: somebody who may not ask, no reason, a priority that is no higher, or a request that stands already.
     """
-    reason = reason.strip()
     if not may_ask(user, job):
         raise _refused(
             "forbidden",
@@ -69,55 +92,96 @@ def ask(
             _("Its owner asks while it waits or runs; a lead changes its priority at once."),
             status=403,
         )
+    if priority <= job.priority:
+        raise _refused(
+            "request_invalid",
+            _("“%(job)s” has that priority already.") % {"job": job},
+            _("Ask for a higher one."),
+        )
+    request = PriorityRequest(project=job.project, job=job, priority=priority)
+    return _store(request, user, reason, lasts, priority=priority.name.lower())
+
+
+def ask_for_project(
+    project: Project, user: User, *, weight: float, reason: str, lasts: timedelta
+) -> PriorityRequest:
+    """Ask that the project gets this weight for so long.
+
+    Raises:
+        Refused: somebody who does not lead it, no reason, a weight that is no higher, or a request that stands already.
+    """
+    if not may_ask_for_project(user, project):
+        raise _refused(
+            "forbidden",
+            _("You cannot ask for “%(project)s”.") % {"project": project},
+            _("A lead of the project asks; an admin changes its weight at once."),
+            status=403,
+        )
+    if not project.weight < weight <= quotas.MOST_WEIGHT:
+        raise _refused(
+            "request_invalid",
+            _("A weight of %(weight)s is not more than it has, or more than there can be.")
+            % {"weight": f"{weight:g}"},
+            _("Ask for more than %(now)s and at most %(most)s.")
+            % {"now": f"{project.weight:g}", "most": f"{quotas.MOST_WEIGHT:g}"},
+        )
+    return _store(
+        PriorityRequest(project=project, weight=weight), user, reason, lasts, weight=weight
+    )
+
+
+def _store(
+    request: PriorityRequest, user: User, reason: str, lasts: timedelta, **told: object
+) -> PriorityRequest:
+    reason = reason.strip()[:LONGEST_REASON]
     if not reason:
         raise _refused(
             "reason_missing",
             _("The request says no reason."),
-            _("Say in a sentence why it must go ahead, such as “results for Friday's review”."),
+            _("Say in a sentence why, such as “results for Friday's review”."),
         )
-    if priority <= job.priority or not timedelta(0) < lasts <= LONGEST:
+    if not timedelta(0) < lasts <= LONGEST:
         raise _refused(
             "request_invalid",
-            _("The job cannot be put ahead so."),
-            _("Ask for a higher priority than it has, for at most %(days)s days.")
-            % {"days": LONGEST.days},
+            _("A request cannot hold for %(days)s days.")
+            % {"days": f"{lasts / timedelta(days=1):g}"},
+            _("Ask for more than 0 and at most %(days)s days.") % {"days": LONGEST.days},
         )
+    request.asked_by, request.reason = user, reason
+    request.ends_at = timezone.now() + lasts
     try:
         with transaction.atomic():
-            made = PriorityRequest.objects.create(
-                job=job,
-                asked_by=user,
-                priority=priority,
-                reason=reason[:500],
-                ends_at=timezone.now() + lasts,
-            )
-            record(user, made, "asked to go ahead", priority=priority.name.lower(), reason=reason)
+            request.save(force_insert=True)
+            record(user, request, "asked", reason=reason, until=request.ends_at, **told)
     except IntegrityError as error:
         raise _refused(
             "request_stands",
-            _("“%(job)s” has a request already.") % {"job": job},
+            _("“%(what)s” has a request already.") % {"what": request.subject},
             _("Wait for its answer, or withdraw it first."),
             status=409,
         ) from error
-    return made
+    return request
 
 
 def approve(request: PriorityRequest, by: User, note: str = "") -> None:
-    """Raise the job's priority until the day of the request.
+    """Let what was asked for hold until the day of the request.
 
     Raises:
         Refused: somebody who may not, a request that is decided already, or a job that has ended.
     """
     _check(request, by)
-    job = request.job
+    job, project = request.job, request.project
     with transaction.atomic():
-        _answer(request, Answer.APPROVED, by, note, before=job.priority)
-        actions.set_priority(job, by, Priority(request.priority), reason=request.reason)
+        _answer(request, Answer.APPROVED, by, note, before=job.priority if job else project.weight)
+        if job is not None:
+            actions.set_priority(job, by, Priority(request.priority or 0), reason=request.reason)
+        else:
+            quotas.change([QuotaChange(project=project, weight=request.weight)], by)
         record(by, request, "request approved", note=note, until=request.ends_at)
 
 
 def decline(request: PriorityRequest, by: User, note: str = "") -> None:
-    """Leave the job's priority as it is.
+    """Leave everything as it is.
 
     Raises:
         Refused: somebody who may not, or a request that is decided already.
@@ -147,26 +211,34 @@ def withdraw(request: PriorityRequest, by: User) -> None:
 
 
 def end_due(now: datetime) -> int:
-    """Let the priorities fall back whose day has come, and end the requests of ended jobs; how many. Safe to repeat."""
-    standing = PriorityRequest.objects.filter(answer__in=STANDING).select_related("job__project")
-    ended = [each for each in standing if each.ends_at <= now or not each.job.is_active]
+    """Let fall back whose day has come, and end the requests of ended jobs; how many. Safe to repeat."""
+    standing = PriorityRequest.objects.filter(answer__in=STANDING)
+    found = standing.select_related("job__project", "project", "answered_by")
+    ended = [each for each in found if each.ends_at <= now or (each.job and not each.job.is_active)]
     return sum(_end(each) for each in ended)
 
 
 def _end(request: PriorityRequest) -> bool:
-    job = request.job
     with transaction.atomic():
         still = PriorityRequest.objects.filter(pk=request.pk, answer=request.answer)
         if not still.update(answer=Answer.ENDED):
             return False
-        holds = request.answer == Answer.APPROVED and job.priority == request.priority
-        if holds and job.is_active and request.before is not None:
-            lifecycle.reprioritise(job, request.before, None, detail=_("Its time ahead is over."))
+        if request.answer == Answer.APPROVED and request.before is not None:
+            _fall_back(request, request.before)
     return True
 
 
+def _fall_back(request: PriorityRequest, before: float) -> None:
+    """To what held before, where nobody has set another value since."""
+    job = request.job
+    if job is None:
+        quotas.fall_back(request.project, request.weight or 0.0, before, request.answered_by)
+    elif job.is_active and job.priority == request.priority:
+        lifecycle.reprioritise(job, int(before), None, detail=_("Its time ahead is over."))
+
+
 def _answer(
-    request: PriorityRequest, answer: str, by: User, note: str, *, before: int | None = None
+    request: PriorityRequest, answer: str, by: User, note: str, *, before: float | None = None
 ) -> None:
     is_open = PriorityRequest.objects.filter(pk=request.pk, answer=Answer.OPEN)
     changed = is_open.update(
@@ -186,7 +258,14 @@ def _answer(
 
 
 def _check(request: PriorityRequest, by: User) -> None:
-    if not permissions.can_manage(by, request.job.project):
+    if request.job is None and not by.is_superuser:
+        raise _refused(
+            "forbidden",
+            _("A project's weight decides over other projects, too: only an admin decides."),
+            _("Ask one."),
+            status=403,
+        )
+    if not permissions.can_manage(by, request.project):
         raise _refused(
             "forbidden",
             _("Only a lead of the project or an admin decides."),
@@ -196,7 +275,7 @@ def _check(request: PriorityRequest, by: User) -> None:
 
 
 def _with_people(found: QuerySet[PriorityRequest]) -> QuerySet[PriorityRequest]:
-    return found.select_related("job__project", "job__owner", "asked_by", "answered_by")
+    return found.select_related("project", "job__owner", "asked_by", "answered_by")
 
 
 def _refused(code: str, detail: str, hint: str, *, status: int = 422) -> Refused:

@@ -46,6 +46,14 @@ def change(changes: Iterable[QuotaChange], by: User) -> None:
             _change(each, by)
 
 
+def fall_back(project: Project, held: float, before: float, by: User | None) -> None:
+    """Give a project its old weight back, where it still has the one that was given for a time; noted for `by`."""
+    with transaction.atomic():
+        still = Project.objects.filter(pk=project.pk, weight=held)
+        if still.update(weight=before) and by is not None:
+            record(by, project, "weight fell back", weight=before, before=held)
+
+
 def check(wanted: QuotaChange, by: User) -> None:
     """Whether this person may make this change.
 

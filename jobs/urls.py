@@ -78,6 +78,7 @@ urlpatterns = [
     ),
     path("projects/<slug:slug>/quota", memberquotas.member_quotas, name="member-quotas"),
     path("invitation/<str:token>", invitations.invitation, name="invitation"),
+    path("projects/<slug:slug>/ask-weight", goingahead.ask_for_project, name="project-ask-weight"),
     path("requests/", goingahead.requests, name="requests"),
     path("requests/<int:request_id>", goingahead.answer, name="priority-request"),
     path("shares/", shares.shares, name="shares"),

@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
-from jobs import permissions, projects
+from jobs import permissions, priorityrequests, projects
 from jobs.forms import MemberForm
 from jobs.models import Allocation, Job, Membership, Project, Quota, User
 from jobs.refusals import Refused
@@ -117,6 +117,9 @@ def _context(project: Project, viewer: User, form: MemberForm | None = None) -> 
         / (sum(Project.objects.values_list("weight", flat=True)) or 1),
         "members": project.memberships.select_related("user").order_by("user__username"),
         "roles": Membership.Role.choices,
+        "asked": priorityrequests.standing_of_project(project),
+        "may_ask": priorityrequests.may_ask_for_project(viewer, project),
+        "lasts": priorityrequests.LASTS,
         "may_manage": permissions.can_manage(viewer, project),
         "form": form or MemberForm(),
         "jobs": jobs.order_by("-submitted_at")[:JOBS_SHOWN],

@@ -7,9 +7,10 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from jobs import actions, audit, permissions, priorityrequests
+from jobs import actions, audit, permissions, priorityrequests, quotas
 from jobs.core.states import Priority
-from jobs.models import PriorityRequest
+from jobs.models import PriorityRequest, Project
+from jobs.projects import default_project
 from jobs.refusals import Refused
 from tests.rows import a_job, a_user, an_admin
 
@@ -140,10 +141,68 @@ def test_leads_find_what_waits_for_them_and_nobody_else_does(job, lead):
     request = asked(job)
     for person, found in ((lead, [request]), (an_admin(), [request]), (job.owner, [])):
         led = permissions.projects_reported_to(person)
-        assert list(priorityrequests.to_answer(led)) == found
+        assert list(priorityrequests.to_answer(person, led)) == found
 
 
 def test_all_of_it_is_in_the_log(job, lead):
     priorityrequests.approve(asked(job), lead)
     verbs = [each.verb for each in audit.entries(audit.Wanted(kind="projects"))]
-    assert verbs == ["request approved", "asked to go ahead"]
+    assert verbs == ["request approved", "asked"]
+
+
+# --- for a project -------------------------------------------------------------------------------------
+
+
+def asked_for_project(lead, weight=3.0, **changes):
+    wanted = {"reason": "the deadline of the paper", "lasts": DAY} | changes
+    return priorityrequests.ask_for_project(default_project(), lead, weight=weight, **wanted)
+
+
+def weight():
+    return Project.objects.get(slug="default").weight
+
+
+def test_an_admin_gives_a_project_more_weight_until_its_day(lead):
+    request = asked_for_project(lead)
+    priorityrequests.approve(request, an_admin())
+    assert weight() == 3.0
+    assert priorityrequests.end_due(timezone.now()) == 0
+    assert priorityrequests.end_due(request.ends_at) == 1
+    assert weight() == 1.0
+    verbs = [each.verb for each in audit.entries(audit.Wanted(kind="projects"))]
+    assert verbs == ["weight fell back", "request approved", "weight changed", "asked"]
+
+
+def test_a_weight_that_an_admin_has_set_since_stays(lead):
+    request = asked_for_project(lead)
+    priorityrequests.approve(request, an_admin())
+    change = quotas.QuotaChange(project=default_project(), weight=2.0)
+    quotas.change([change], an_admin())
+    priorityrequests.end_due(request.ends_at)
+    assert weight() == 2.0
+
+
+def test_a_lead_does_not_decide_over_the_own_projects_weight(lead):
+    request = asked_for_project(lead)
+    assert refusal(priorityrequests.approve, request, lead).status == 403
+    assert weight() == 1.0
+    led = permissions.projects_reported_to(lead)
+    assert list(priorityrequests.to_answer(lead, led)) == []
+    admin = an_admin()
+    led = permissions.projects_reported_to(admin)
+    assert list(priorityrequests.to_answer(admin, led)) == [request]
+
+
+def test_who_does_not_lead_the_project_or_sets_its_weight_anyway_does_not_ask():
+    for person in (a_user("member"), a_user("stranger", role=None), an_admin()):
+        assert refusal(asked_for_project, person).status == 403
+
+
+@pytest.mark.parametrize("wanted", [1.0, 0.5, -1.0, 1001.0, float("nan")])
+def test_a_weight_that_is_no_more_or_too_much_is_refused(lead, wanted):
+    assert refusal(asked_for_project, lead, weight=wanted).code == "request_invalid"
+
+
+def test_a_project_has_one_request_at_a_time(lead):
+    asked_for_project(lead)
+    assert refusal(asked_for_project, lead).code == "request_stands"

@@ -219,6 +219,24 @@ def test_a_member_asks_to_go_ahead_and_a_lead_approves_in_two_clicks(at):
     assert lead.count == 2
 
 
+def test_a_lead_asks_for_more_weight_until_a_deadline_and_an_admin_gives_it(at):
+    lead = at("lead")
+    lead.follow("Projects", "Default")
+    page = lead.page
+    lead.click(page.get_by_text("Ask for more weight"))
+    page.get_by_label("Weight").fill("3")
+    page.get_by_label("Why must it go ahead?").fill("the deadline of the paper")
+    assert found_by_axe(page) == []
+    lead.press("Ask")
+    expect(page.get_by_text("asks for weight 3:")).to_be_visible()
+    assert lead.count == 4
+    admin = at("light")
+    admin.follow("Answer")
+    admin.press("Approve default")
+    expect(admin.page.get_by_text("goes ahead.")).to_be_visible()
+    assert admin.count == 2
+
+
 def test_the_fair_share_is_two_clicks_away(at):
     browser = at("lead")
     browser.follow("Projects", "Fair share")
@@ -265,6 +283,8 @@ submit(TASK.format("kept-back", "2G"), neighbour, keep_impossible=True)
 """
 
 _CLEAR = """
-from jobs.models import Quota
+from jobs.models import PriorityRequest, Project, Quota
 Quota.objects.all().delete()
+PriorityRequest.objects.all().delete()
+Project.objects.update(weight=1)
 """

@@ -13,7 +13,7 @@ from django.urls import reverse
 
 from jobs import heartbeats, invitations, priorityrequests
 from jobs.core.states import Priority
-from jobs.models import Invitation, Membership, PriorityRequest, Quota, User
+from jobs.models import Invitation, Membership, PriorityRequest, Project, Quota, User
 from jobs.projects import default_project
 from tests.pages.conftest import signed_in
 from tests.rows import a_device, a_job, a_user, an_admin
@@ -163,7 +163,7 @@ def asked(owner):
 
 def test_who_decides_is_told_on_every_page_and_declines_with_a_word(member, lead):
     request, browser = asked(member), signed_in(lead)
-    assert "1 request for priority waits for your answer." in text_of(browser.get("/"))
+    assert "1 request waits for your answer." in text_of(browser.get("/"))
     page = reverse("requests")
     fields = {"do": "decline", "note": "next week", "next": page}
     response = browser.post(reverse("priority-request", args=[request.pk]), fields, follow=True)
@@ -202,6 +202,35 @@ def test_a_lead_sets_a_priority_with_a_reason_that_its_owner_reads(client, membe
     fields = {"priority": "low", "reason": "the review is over"}
     signed_in(lead).post(reverse("job-priority", args=[job.pk]), fields)
     assert "the review is over" in text_of(client.get(reverse("job", args=[job.pk])))
+
+
+def test_a_lead_asks_for_more_weight_and_an_admin_gives_it(lead):
+    page, browser = reverse("project", args=["default"]), signed_in(lead)
+    assert "Ask for more weight" in text_of(browser.get(page))
+    fields = {"weight": "3", "days": "7", "reason": "the deadline of the paper"}
+    browser.post(reverse("project-ask-weight", args=["default"]), fields)
+    assert "asks for weight 3:" in text_of(browser.get(page))
+    admin = signed_in(an_admin())
+    assert "weight 3, now 1" in text_of(admin.get(reverse("requests")))
+    request = PriorityRequest.objects.get()
+    admin.post(reverse("priority-request", args=[request.pk]), {"do": "approve"})
+    assert Project.objects.get().weight == 3.0
+    assert "approved" in text_of(browser.get(page))
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"weight": "heavy"}, "Ask for more than 1"),
+        ({"weight": "1"}, "Ask for more than 1"),
+        ({"reason": ""}, "says no reason"),
+    ],
+)
+def test_a_wrong_request_for_weight_says_what_to_do(lead, fields, said):
+    wanted = {"weight": "3", "days": "7", "reason": "the deadline"} | fields
+    address = reverse("project-ask-weight", args=["default"])
+    assert said in text_of(signed_in(lead).post(address, wanted, follow=True))
+    assert not PriorityRequest.objects.exists()
 
 
 # --- the picture ---------------------------------------------------------------------------------------

@@ -86,7 +86,7 @@ def steadied(known: Steady | None, peak: int, now: float, step: int | None) -> S
 
 def target(peak: int, margin: float) -> int:
     """What a job with this peak is booked with, in whole MiB."""
-    return math.ceil(peak * margin / _MIB) * _MIB
+    return math.ceil(round(peak * margin) / _MIB) * _MIB
 
 
 def is_stable(share: Share, rules: ShardingRules, now: float) -> bool:

@@ -145,6 +145,11 @@ def test_one_at_a_time_leaves():
     assert scheduler.unpack(CARD, NOW) == ()
 
 
+def test_among_equals_whoever_can_leaves():
+    assert gone(planner(victim("a"), run("b")).unpack(CARD, NOW)) == ["a"]
+    assert gone(planner(run("a"), victim("b")).unpack(CARD, NOW)) == ["b"]
+
+
 def test_the_most_valuable_never_leaves_even_if_only_it_could():
     assert gone(planner(victim("a"), run("b", priority=LOW)).unpack(CARD, NOW)) == []
 

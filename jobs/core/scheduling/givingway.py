@@ -54,10 +54,13 @@ class GivingWay:
         if not state.rules.preemption or any(run.leaving for run in there):
             return ()
         ranked = self._worst_first([run for run in there if not run.frozen], now)
-        for run in ranked[:-1]:
-            is_same = run.job.project == ranked[-1].job.project
+        for run in ranked if len(ranked) > 1 else ():
+            best = ranked[-1] if run is not ranked[-1] else ranked[-2]
+            is_same = run.job.project == best.job.project
+            if state.runs.urgency(run, now) > state.runs.urgency(best, now):
+                return ()
             if self._may_go(run) and (is_same or state.quota.stays_guaranteed_without(run, now)):
-                return self._tell([run], ranked[-1], PreemptionRule.PACKING, now)
+                return self._tell([run], best, PreemptionRule.PACKING, now)
         return ()
 
     # --- who may be asked ----------------------------------------------------------------------------

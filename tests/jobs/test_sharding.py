@@ -204,6 +204,23 @@ def test_the_scheduler_learns_of_the_room_at_once(card):
     assert [start.job for start in mirror.decide(NOW.timestamp() + 1).starts] == [waiting.pk]
 
 
+def test_the_api_tells_what_is_booked_and_why(card, client):
+    booking = measured(card)
+    look()
+    job = booking.attempt.job
+    client.force_login(job.owner)
+    (allocation,) = client.get(f"/api/v1/jobs/{job.pk}").json()["allocations"]
+    told = {name: allocation[name] for name in ("booked_bytes", "asked_bytes", "booked_source")}
+    assert told == {
+        "booked_bytes": 11 * GIB,
+        "asked_bytes": 40 * GIB,
+        "booked_source": "measured",
+    }
+    events = client.get(f"/api/v1/jobs/{job.pk}/events").json()["items"]
+    (shrunk,) = [event for event in events if event["kind"] == "shrink"]
+    assert shrunk["detail"].startswith("booking on node-a gpu0 from 40 GiB to 11 GiB")
+
+
 # --- guards --------------------------------------------------------------------------------------
 
 

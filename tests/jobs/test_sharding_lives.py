@@ -30,7 +30,7 @@ from tests.rows import GIB, a_job, a_node, a_user
 pytestmark = pytest.mark.django_db
 
 TOTAL = 80 * GIB
-BLOCKS, LIVES, STEPS = 2, 10, 150
+BLOCKS, LIVES, STEPS = 2, 6, 120
 GAVE_WAY = Ending(outcome=Outcome.PREEMPTED, reason=Reason.PREEMPTED, signal=15)
 KILLED = Ending(outcome=Outcome.FAILED, reason=Reason.SIGNAL, signal=9)
 

@@ -42,6 +42,7 @@ class Trials:
 
     def __init__(self, window: float = packing.WINDOW) -> None:
         self._paces = Paces(window)
+        self._told: set[tuple[str, ...]] = set()  # of whom the log says it already
 
     def look(self, cards: Sequence[tuple[Device, Sequence[Allocation]]]) -> list[Lossy]:
         """Take over what has been reached; the cards whose packing does not pay.
@@ -59,9 +60,9 @@ class Trials:
             if (lossy := self._judged(device, computing[device.uuid])) is not None
         ]
         for lossy in found:
-            log.info(
-                "The jobs %s get %.2f of one job done on %s.", lossy.jobs, lossy.total, lossy.uuid
-            )
+            if lossy.jobs not in self._told:
+                log.info("%s get %.2f of one job done on %s.", lossy.jobs, lossy.total, lossy.uuid)
+        self._told = {lossy.jobs for lossy in found}
         return found
 
     def note(self, lossy: Lossy, told: Sequence[Preempt], history: History, now: datetime) -> None:

@@ -146,5 +146,11 @@ def _growing(shares: Iterable[Share]) -> Iterable[Share]:
 def _grown(share: Share, left: int, rules: ShardingRules) -> Verdict:
     wanted = max(share.charge, target(share.peak or 0, rules.margin))
     memory = max(share.booked, min(wanted, left))
-    change = Change.GROW if memory > share.booked else Change.KEEP
-    return Verdict(key=share.key, change=change, memory=memory, short=max(0, share.charge - left))
+    is_worth_it = memory >= share.charge or memory - share.booked >= _LEAST_GAIN
+    change = Change.GROW if memory > share.booked and is_worth_it else Change.KEEP
+    return Verdict(
+        key=share.key,
+        change=change,
+        memory=memory if change is Change.GROW else share.booked,
+        short=max(0, share.charge - left),
+    )

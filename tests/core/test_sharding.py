@@ -93,6 +93,12 @@ def test_growth_takes_what_there_is_and_no_more():
     assert (verdict.change, verdict.memory, verdict.short) == (Change.GROW, 21 * GIB, 0)
 
 
+def test_growth_that_is_too_little_waits_for_more():
+    verdict = only(10.1, share(booked=10, peak=20))
+    assert (verdict.change, verdict.memory) == (Change.KEEP, 10 * GIB)
+    assert verdict.short > 10 * GIB
+
+
 def test_what_a_job_uses_beyond_the_space_is_short():
     grower, other = share(booked=10, peak=20), share(booked=60, peak=58, key="b")
     verdict = only(75, grower, other)

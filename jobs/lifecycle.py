@@ -177,7 +177,13 @@ def unsuspend(job: Job, attempt: Attempt, actor: User) -> bool:
 
 
 def preempt(
-    job: Job, attempt: Attempt, *, beneficiary: str, rule: PreemptionRule, lost: float
+    job: Job,
+    attempt: Attempt,
+    *,
+    beneficiary: str,
+    rule: PreemptionRule,
+    lost: float,
+    also: Mapping[str, object] | None = None,
 ) -> bool:
     """Tell a running job to give its cards to another one; it keeps them until its processes are known to be dead.
 
@@ -189,8 +195,9 @@ def preempt(
         beneficiary: public id of the job that room is made for.
         rule: why that one may take its place.
         lost: GPU-seconds of work that are expected to be done again.
+        also: what else its event row tells.
     """
-    data = {"beneficiary": beneficiary, "rule": rule, "lost": lost}
+    data = {"beneficiary": beneficiary, "rule": rule, "lost": lost, **(also or {})}
     cause = _Cause(kind="preempt", attempt=attempt, reason=Reason.PREEMPTED, data=data)
     if attempt.number != job.epoch:
         return False
@@ -252,6 +259,11 @@ def mark_stuck(attempt: Attempt, detail: str) -> bool:
     return True
 
 
+def note(job: Job, attempt: Attempt, kind: str, data: Mapping[str, object]) -> None:
+    """Record what changes no state, such as a booking; in the caller's transaction, which holds the job's row."""
+    _record(job, _Cause(kind=kind, attempt=attempt, data=data), timezone.now(), old=job.state)
+
+
 def explain_wait(job_ids: Sequence[str], code: WaitCode, numbers: Mapping[str, object]) -> None:
     """Keep the reason why queued jobs wait; changes no state and leaves no event."""
     Job.objects.queued().filter(pk__in=job_ids).update(wait_code=code, wait_numbers=dict(numbers))
@@ -303,6 +315,7 @@ def _start(
             attempt=attempt,
             device=device,
             booked=memory,
+            asked=memory,
             sm_share=sm_share,
             exclusive=job.exclusive,
             created_at=now,

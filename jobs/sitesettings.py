@@ -11,13 +11,13 @@ from django.db import transaction
 
 from gpus.models import Device
 from jobs.audit import record
+from jobs.core.cardmodes import MAX_BUSY, SMART_QUEUE, THRESHOLD
 from jobs.core.scheduling.rules import HOUR, Rules
+from jobs.core.sharding import ShardingRules
 from jobs.models import Project, SiteSetting, User
 from jobs.policies.source import PolicyRefused, allowed_policies, examine, source_of
 
 _MODES = tuple(mode.value for mode in Device.Mode)
-_DEFAULT_THRESHOLD = {"dynamic-sharding": 0.95}
-_MAX_BUSY = {"smart-queue": 1.3, "dynamic-sharding": 1.6}  # 1.0: one job that fills the card
 _MINUTE = 60.0
 PLACEMENTS = ("best-fit", "fragmentation")
 
@@ -43,6 +43,9 @@ class SiteSettings:
     )  # before which no job is suspended for another
     half_life_hours: float = Rules().half_life / HOUR  # after which past usage counts half
     placement: str = Rules().placement
+    sharding_margin: float = ShardingRules().margin  # times the measured peak, under sharding
+    sharding_stable_minutes: float = ShardingRules().stable_seconds / _MINUTE
+    sharding_stable_steps: int = ShardingRules().stable_steps  # of a training that tells them
     save_grace_seconds: float = 120.0  # for a training to save when it gives its cards back
 
     @property
@@ -55,13 +58,22 @@ class SiteSettings:
             placement=self.placement,
         )
 
+    @property
+    def sharding_rules(self) -> ShardingRules:
+        """How bookings follow what is measured on a card in the mode dynamic-sharding."""
+        return ShardingRules(
+            margin=self.sharding_margin,
+            stable_seconds=self.sharding_stable_minutes * _MINUTE,
+            stable_steps=self.sharding_stable_steps,
+        )
+
     def threshold(self, mode: str) -> float:
         """The memory threshold that holds on a card in this mode."""
-        return self.memory_threshold or _DEFAULT_THRESHOLD.get(mode, 0.9)
+        return self.memory_threshold or THRESHOLD.get(mode, THRESHOLD[SMART_QUEUE])
 
     def max_busy(self, mode: str) -> float | None:
         """The most SM demand that a card in this mode takes; None: no cap."""
-        return _MAX_BUSY.get(mode)
+        return MAX_BUSY.get(mode)
 
     @property
     def queue_is_open(self) -> bool:
@@ -229,6 +241,18 @@ _CHECKS: dict[str, tuple[Callable[[object], bool], str]] = {
     "half_life_hours": (
         _amount(1, 8760),
         "a number of hours from 1 to 8760 (a year); 24 counts what was used a day ago half",
+    ),
+    "sharding_margin": (
+        _amount(1.03, 2),
+        "a number from 1.03 to 2; 1.1 books a tenth more than the job was ever measured to use",
+    ),
+    "sharding_stable_minutes": (
+        _amount(0, 1440),
+        "a number of minutes from 0 to 1440 (a day), in which the peak has hardly grown",
+    ),
+    "sharding_stable_steps": (
+        lambda value: type(value) is int and 0 <= value <= 100_000,
+        "a whole number of steps from 0 to 100000, in which the peak has hardly grown",
     ),
     "save_grace_seconds": (
         _amount(5, 3600),

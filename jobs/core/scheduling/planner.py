@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from jobs.core.constraints import Need
-from jobs.core.plan import Plan, Reservation, Wait
+from jobs.core.plan import Plan, Preempt, Reservation, Wait
+from jobs.core.scheduling.givingway import GivingWay
 from jobs.core.scheduling.rules import Rules
 from jobs.core.scheduling.sequence import sequence
 from jobs.core.scheduling.standing import Standing, standing_of
@@ -139,6 +140,14 @@ class Planner:
         self._next = self._state.next_change(now)
         self._reservations = Plan(reservations=plan.reservations)
         return plan
+
+    def relieve(self, uuid: str, job_id: str, short: int, now: float) -> tuple[Preempt, ...]:
+        """Who gives way on a card so that a job there may keep `short` bytes beyond what the card has; counted here."""
+        return GivingWay(self._state).for_memory(uuid, job_id, short, now)
+
+    def unpack(self, uuid: str, now: float) -> tuple[Preempt, ...]:
+        """Who gives way on a card whose jobs get less done together than one alone; counted here."""
+        return GivingWay(self._state).for_pace(uuid, now)
 
     def next_change(self) -> float:
         """When time alone may change a decision (epoch seconds); infinity if it never will."""

@@ -24,9 +24,9 @@ def kind_of(name: str) -> Kind:
         return Kind.SWITCH
     if choices_of(name):
         return Kind.CHOICE
-    if any(sitesettings.accepts(name, number) for number in (1, 0.5, 60)):
-        return Kind.NUMBER
-    return Kind.TEXT
+    default = sitesettings.default_of(name)
+    is_number = isinstance(default, int | float) or sitesettings.accepts(name, 0.5)
+    return Kind.NUMBER if is_number or sitesettings.accepts(name, 1) else Kind.TEXT
 
 
 def choices_of(name: str) -> list[str]:

@@ -73,6 +73,23 @@ WORDS: dict[str, Words] = {
             " quickly; long evens out over weeks."
         ),
     ),
+    "sharding_margin": Words(
+        label=_("Margin of a shrunken booking"),
+        effect=_(
+            "Under dynamic sharding a job is booked with its measured peak times this. Less leaves more room for"
+            " others; more spares surprises."
+        ),
+    ),
+    "sharding_stable_minutes": Words(
+        label=_("Steady before it shrinks, minutes"),
+        effect=_(
+            "Under dynamic sharding a booking shrinks only after the job's peak has hardly grown for so long."
+        ),
+    ),
+    "sharding_stable_steps": Words(
+        label=_("Steady before it shrinks, steps"),
+        effect=_("The same in steps of the training, where it tells them. Both must have passed."),
+    ),
     "save_grace_seconds": Words(
         label=_("Time to save, seconds"),
         effect=_(

@@ -26,13 +26,15 @@ _STYLE = """
   .soft { fill: #566173 }
   .grid { stroke: #e3e7ec }
   path { fill: none; stroke-width: 2 }
-  .one { stroke: #0072b2 } .two { stroke: #d55e00 } .three { stroke: #117733 } .four { stroke: #aa3377 } .five { stroke: #566173 }
+  .one { stroke: #0072b2 } .two { stroke: #d55e00 } .three { stroke: #117733 } .four { stroke: #aa3377 }
+  .five { stroke: #566173 }
   @media (prefers-color-scheme: dark) {
     .paper { fill: #12171f; stroke: #2d3645 }
     text { fill: #e6eaf0 }
     .soft { fill: #a3aebd }
     .grid { stroke: #2d3645 }
-    .one { stroke: #56b4e9 } .two { stroke: #e69f00 } .three { stroke: #6ee7b7 } .four { stroke: #e58fc0 } .five { stroke: #a3aebd }
+    .one { stroke: #56b4e9 } .two { stroke: #e69f00 } .three { stroke: #6ee7b7 } .four { stroke: #e58fc0 }
+    .five { stroke: #a3aebd }
   }
 """
 
@@ -56,8 +58,7 @@ def chart(rows: Sequence[Row]) -> str:
         label = f"{row['jobs']:,.0f}"
         parts.append(_text(_x(row, rows), _BOTTOM + 20, label, "soft", anchor="middle"))
     parts.append(_text((_LEFT + _RIGHT) / 2, _BOTTOM + 42, "queued jobs", "soft", anchor="middle"))
-    for series in _SERIES:
-        parts.append(_line(rows, *series))
+    parts += [_line(rows, *series) for series in _SERIES]
     parts += _labels(rows[-1])
     return "\n".join([*parts, "</svg>"]) + "\n"
 

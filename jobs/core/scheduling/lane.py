@@ -22,10 +22,8 @@ class Group:
         self.kind = kind
         self.lanes: dict[Lane, None] = {}
         # in the cycle that is under way:
-        self.is_open = False  # there may be room for this kind
-        self.admits: Collection[
-            str
-        ] = ()  # else: projects for which there may be, on cards that are kept
+        self.is_open = False  # there may be room for this kind,
+        self.admits: Collection[str] = ()  # or for these projects, on cards that are kept
 
 
 class Lane:

@@ -7,7 +7,7 @@ from typing import Any
 from django.conf import settings
 from django.utils.translation import gettext_lazy as _
 
-from jobs import attained, rundir
+from jobs import attained, outofmemory, rundir
 from jobs.checkpoints import trainer_state
 from jobs.core.completion import TAIL_BYTES, Exit, judge_completion
 from jobs.core.ending import GAVE_BACK, Ending
@@ -55,7 +55,7 @@ def exited(attempt: Attempt, record: dict[str, Any], engine: Engine) -> Ending:
 
 def _judged(attempt: Attempt, record: dict[str, Any], engine: Engine) -> Ending:
     config = attempt.job.spec.get("llamafactory")
-    return judge_completion(
+    ending = judge_completion(
         Exit(code=record.get("code"), signal=record.get("signal")),
         trains=isinstance(config, dict) and trains(config),
         trainer_state=trainer_state(
@@ -64,6 +64,7 @@ def _judged(attempt: Attempt, record: dict[str, Any], engine: Engine) -> Ending:
         log_tail=_log_tail(attempt, engine),
         stopped=record.get("stopped_by") is not None,
     )
+    return outofmemory.with_next_need(attempt, ending)
 
 
 def _completed_meanwhile(attempt: Attempt, record: dict[str, Any], engine: Engine) -> Ending | None:

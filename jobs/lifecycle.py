@@ -380,7 +380,8 @@ def _sequel(job: Job, ending: Ending) -> Sequel:
 
 def _follow(job: Job, attempt: Attempt, ending: Ending, following: Sequel, now: datetime) -> None:
     kind = {JobState.QUEUED: "retry", JobState.SUSPENDED: "suspend"}.get(following.state, "end")
-    data: Mapping[str, object] = {}
+    grown = ending.grown if kind == "retry" else {}
+    data: Mapping[str, object] = ending.shortage_data | grown
     if ending.outcome is Outcome.PREEMPTED:
         kind, data = "requeue", attained.preemption(attempt)
     elif kind == "suspend":
@@ -392,7 +393,7 @@ def _follow(job: Job, attempt: Attempt, ending: Ending, following: Sequel, now: 
         moved = _end(job, following.state, cause, ending.outcome, ending.exit_code)
     else:
         not_before = now + timedelta(seconds=following.backoff) if following.backoff else None
-        moved = _move(job, following.state, cause, not_before=not_before)
+        moved = _move(job, following.state, cause, not_before=not_before, **grown)
     if not moved:
         raise _Stale
     if job.state == JobState.QUEUED and _is_paused(attempt):

@@ -14,12 +14,12 @@ from django.db.models import F, Max, Q
 from django.utils import timezone
 
 from jobs.core.constraints import Need, is_of_type
-from jobs.core.estimate.answer import Estimate, Peaks, corrected, estimate_of
+from jobs.core.estimate.answer import Estimate, Peaks, above, corrected, estimate_of
 from jobs.core.estimate.kind import memory_kind_of
 from jobs.core.estimate.problems import CannotEstimate
 from jobs.core.jobspec import JobSpec
 from jobs.core.snapshot import DeviceView, JobView
-from jobs.core.states import Outcome
+from jobs.core.states import Outcome, Reason
 from jobs.core.template import template_of
 from jobs.core.units import GIB
 from jobs.history import REMEMBERED, RUNS
@@ -45,9 +45,8 @@ def estimate_for(spec: JobSpec) -> Estimate:
         if peaks is None:
             raise
         formula = None
-    if peaks is None and formula is not None:
-        return formula
-    return corrected(formula, peaks or Peaks())
+    told = formula if peaks is None and formula else corrected(formula, peaks or Peaks())
+    return above(told, _ran_out_at(memory_kind_of(spec)))
 
 
 def booking(estimate: Estimate, view: JobView, cards: Iterable[DeviceView]) -> int:
@@ -92,11 +91,22 @@ def _measured(**kind: str) -> list[int]:
             peak__gt=0,
             **{f"attempt__job__{name}": value for name, value in kind.items()},
         )
+        .exclude(attempt__reason=Reason.GPU_OUT_OF_MEMORY)
         .order_by("-attempt")
         .values_list("attempt")
         .annotate(most=Max("peak"))
     )
     return [peak for _attempt, peak in runs[:RUNS]]
+
+
+def _ran_out_at(memory_kind: str) -> int:
+    """The largest peak at which a run ran out of GPU memory: the next one needs more. 0 where none did."""
+    runs = Allocation.objects.filter(
+        attempt__reason=Reason.GPU_OUT_OF_MEMORY,
+        attempt__job__memory_kind=memory_kind,
+        attempt__ended_at__gte=timezone.now() - REMEMBERED,
+    )
+    return runs.aggregate(peak=Max("peak"))["peak"] or 0
 
 
 def _read(path: Path) -> bytes:

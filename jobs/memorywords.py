@@ -51,6 +51,11 @@ def source(estimate: Estimate) -> str:
     """Where the numbers come from: `LoRA of Qwen2.5-7B; formula, ±20 %`."""
     what = _("%(method)s of %(model)s") % {"method": estimate.method, "model": estimate.model}
     told = _learned(estimate) if estimate.source == LEARNED else _formula()
+    if estimate.ran_out:
+        told = _("%(told)s, and a run of the same kind ran out of memory with %(peak)s") % {
+            "told": told,
+            "peak": format_size(estimate.ran_out),
+        }
     return f"{what}; {told}" if estimate.model else told
 
 

@@ -14,13 +14,14 @@ from django.db.models import F
 from django.urls import reverse
 from django.utils import timezone
 
-from jobs import bookedspans, queue, why
+from jobs import bookedspans, failures, queue, why
 from jobs.core.placement import Verdict
 from jobs.core.scheduling.forecast import Expected
 from jobs.core.states import JobState, Priority
 from jobs.models import Allocation, Attempt, Job, JobEvent
 from jobs.preemptions import Preemption
 from jobs.queue import Why
+from jobs.remedywords import growth_words
 from jobs.starts import Start
 
 
@@ -76,8 +77,7 @@ def event_json(event: JobEvent, preemption: Preemption | None = None) -> dict[st
         "attempt": event.attempt.number if event.attempt else None,
         "actor": event.actor.username if event.actor else None,
         "reason": event.reason or None,
-        "detail": event.detail
-        or (preemption.sentence if preemption else bookedspans.sentence(event) or None),
+        "detail": _event_detail(event, preemption),
         "preemption": _preemption_json(preemption) if preemption else None,
     }
 
@@ -113,6 +113,13 @@ def instant(moment: datetime | None) -> str | None:
     if moment is None:
         return None
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _event_detail(event: JobEvent, preemption: Preemption | None) -> str | None:
+    other = preemption.sentence if preemption else bookedspans.sentence(event)
+    said = event.detail or other
+    grown = growth_words(event.data) if event.kind == "retry" else ""
+    return f"{said} {grown}".strip() or None
 
 
 def _preemption_json(preemption: Preemption) -> dict[str, Any]:
@@ -160,8 +167,14 @@ def _job(job: Job, bookings: list[Allocation], base_url: str, *, is_one: bool) -
         "started_at": instant(job.started_at),
         "finished_at": instant(job.finished_at),
         "exit_code": job.exit_code,
+        "failure": _failure(job, base_url) if is_one else None,
         "url": base_url + reverse("job", args=[job.pk]),
     }
+
+
+def _failure(job: Job, base_url: str) -> dict[str, Any] | None:
+    found = failures.failure_of(job) if job.epoch else None
+    return found.as_dict(base_url) if found else None
 
 
 def _resources(job: Job) -> dict[str, Any]:

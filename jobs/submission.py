@@ -224,7 +224,7 @@ def _check_possible(
 ) -> tuple[Warned, ...]:
     """Refuse what no waiting helps: no card of this site can ever hold it, or no quota ever allow it."""
     view = snapshots.spec_view(spec, user, project)
-    obstacle = never_fits(view, snapshots.device_views()) or _over_quota(view, user, project)
+    obstacle = never_fits(view, snapshots.device_views()) or over_quota(view, user, project)
     if obstacle is None:
         return ()
     why = sentence(obstacle.code, obstacle.numbers)
@@ -242,7 +242,7 @@ def _check_possible(
     )
 
 
-def _over_quota(view: JobView, user: User, project: Project) -> Obstacle | None:
+def over_quota(view: JobView, user: User, project: Project) -> Obstacle | None:
     """Why the job is more than the project, or its owner there, may ever have at once."""
     books = QuotaBooks()
     books.put(limits_of(project, user))

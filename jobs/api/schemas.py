@@ -87,6 +87,35 @@ class AllocationOut(Schema):
     released_at: datetime | None
 
 
+class RemedyOut(Schema):
+    """One change of a job that ran out of memory. Null: it cannot be told."""
+
+    code: str = Field(description="stable, such as batch or more_memory; docs/out-of-memory.md")
+    changes: dict[str, str] = Field(description="dotted field to new text, as a clone takes it")
+    before_bytes: int | None = Field(description="needed on each card as the job is, likely")
+    after_bytes: int | None = Field(description="the same with the change")
+    enough: bool | None = Field(description="whether it is likely enough by itself")
+    sentence: str
+    url: str = Field(description="the form, filled in with the job and the change")
+
+
+class FailureOut(Schema):
+    """How the last attempt that ended went wrong. Null: not known, or it does not apply."""
+
+    attempt: int
+    outcome: str
+    reason: str
+    detail: str | None
+    exit_code: int | None
+    exit_signal: int | None
+    diagnosis: str | None = Field(description="whose memory it was, with numbers")
+    advice: str | None
+    booked_bytes: int | None = Field(description="on each card")
+    peak_bytes: int | None = Field(description="the most that was measured on one card")
+    wanted_bytes: int | None = Field(description="by PyTorch's message, at least needed")
+    remedies: list[RemedyOut] = Field(description="the least intrusive first")
+
+
 class JobOut(Schema):
     """One job."""
 
@@ -120,6 +149,9 @@ class JobOut(Schema):
     started_at: datetime | None = Field(description="start of the first attempt")
     finished_at: datetime | None
     exit_code: int | None
+    failure: FailureOut | None = Field(
+        description="how its last attempt went wrong; null where none did, and in lists"
+    )
     url: str = Field(description="its page")
 
 

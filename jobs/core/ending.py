@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 
+from jobs.core.outofmemory import OUT_OF_MEMORY, NextNeed, Shortage
 from jobs.core.states import JobState, Outcome, Reason
 
 FIRST_BACKOFF = 30.0  # seconds before the second attempt of a job that failed by itself
@@ -27,13 +28,29 @@ _NEVER_RAN = frozenset({Reason.NOT_CLAIMED})
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Ending:
-    """How an attempt ended. `detail` is one sentence for people; `exit_code` and `signal` as the kernel told them."""
+    """How an attempt ended. `detail` is one sentence for people; `exit_code` and `signal` as the kernel told them.
+
+    Where it ran out of GPU memory: `shortage`, what the message said, and `next_need`, with what it may be tried again.
+    """
 
     outcome: Outcome
     reason: Reason
     detail: str = ""
     exit_code: int | None = None
     signal: int | None = None
+    shortage: Shortage | None = None
+    next_need: NextNeed | None = None
+
+    @property
+    def shortage_data(self) -> dict[str, object]:
+        """What an event row keeps of the message."""
+        return {"shortage": self.shortage.as_dict()} if self.shortage else {}
+
+    @property
+    def grown(self) -> dict[str, object]:
+        """What a job asks for from now on that is tried again with more memory; its task keeps what was written."""
+        need = self.next_need
+        return {"min_memory": need.memory, "exclusive": need.exclusive} if need else {}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,7 +75,7 @@ def sequel(
 
     A person's stop wins over everything but success. A job that made room for another one waits at its old place.
     An attempt that never ran is made again at once and does not count. The rest is tried again only for the causes
-    in `retry_on` and at most `max_attempts` times.
+    in `retry_on` and at most `max_attempts` times; what ran out of memory only with more of it than before.
     """
     if ending.outcome is Outcome.SUCCEEDED:
         return Sequel(state=JobState.SUCCEEDED)
@@ -70,7 +87,7 @@ def sequel(
         return Sequel(state=JobState.SUSPENDED)
     if state is JobState.STOPPING or _RETRY_CLASS.get(ending.reason) not in retry_on:
         return Sequel(state=JobState.FAILED)
-    if starts >= max_attempts:
+    if starts >= max_attempts or (ending.reason in OUT_OF_MEMORY and ending.next_need is None):
         return Sequel(state=JobState.FAILED)
     return Sequel(state=JobState.QUEUED, backoff=_backoff(ending.outcome, starts))
 

@@ -15,6 +15,7 @@ from django.views.decorators.http import require_POST, require_safe
 from jobs import actions, preemptions, queue
 from jobs.core.states import JobState, Priority
 from jobs.explain import explain
+from jobs.failures import failure_of
 from jobs.models import Allocation, Job, JobEvent, User
 from jobs.preemptions import Preemption
 from jobs.refusals import Refused
@@ -24,9 +25,6 @@ from jobs.views.deeds import deeds_for, held_words
 from jobs.views.joblog import last_lines
 from jobs.views.signedin import job_for, viewer_of
 from jobs.views.tasktext import task_text
-
-_BAD_ENDINGS = frozenset({"failed", "lost"})
-
 
 @require_safe
 @never_cache
@@ -105,7 +103,7 @@ def _live(job: Job, viewer: User) -> dict[str, Any]:
     attempts = list(job.attempts.select_related("node").prefetch_related(_bookings()))
     events = list(job.events.select_related("actor", "attempt"))
     told = preemptions.told(events, Job.objects.visible_to(viewer))
-    failed = _failed_attempt(job, attempts)
+    failure = failure_of(job, attempts)
     return {
         "job": job,
         "state": JobState(job.state),
@@ -115,8 +113,8 @@ def _live(job: Job, viewer: User) -> dict[str, Any]:
         "steps": story.steps(events, told),
         "preempted": _preempted(job, events, told),
         "runs": story.runs(attempts),
-        "failure": failed,
-        "failure_text": "\n".join(last_lines(job, failed.number)) if failed else "",
+        "failure": failure,
+        "failure_text": "\n".join(last_lines(job, failure.attempt.number)) if failure else "",
     }
 
 
@@ -128,14 +126,6 @@ def _preempted(
         return None
     moves = [event for event in events if event.old_state != event.new_state]
     return told.get(moves[-1].pk) if moves else None
-
-
-def _failed_attempt(job: Job, attempts: list[Any]) -> Any:
-    """The attempt whose bad end the page explains: the last one, unless the job went on well."""
-    if job.state == JobState.SUCCEEDED:
-        return None
-    ended = [each for each in attempts if each.ended_at is not None]
-    return ended[-1] if ended and ended[-1].outcome in _BAD_ENDINGS else None
 
 
 def _bookings() -> Prefetch:

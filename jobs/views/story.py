@@ -15,6 +15,7 @@ from jobs.core.states import TERMINAL
 from jobs.core.units import format_duration, format_size
 from jobs.models import Allocation, Attempt, JobEvent
 from jobs.preemptions import Preemption
+from jobs.remedywords import growth_words
 from jobs.views.words import STATES, Look, reason_words
 
 _KINDS: dict[str, str | Promise] = {
@@ -121,6 +122,7 @@ def _note(event: JobEvent, preemption: Preemption | None) -> str:
         if event.attempt and event.kind == "start"
         else "",
         why or event.detail or (reason_words(event.reason) if event.reason else ""),
+        growth_words(event.data) if event.kind == "retry" else "",
     ]
     return " · ".join(part for part in parts if part)
 

@@ -35,11 +35,13 @@ class Estimate:
     peak: int = 0  # the largest of them, bytes
     least: int = 0  # the smallest of them, bytes
     other_data: bool = False  # they differ in their data, and in nothing else that matters
+    ran_out: int = 0  # with which a run of the same kind ran out of memory, where that raised the lower end
     model: str = ""  # as the config names it, without its folders
     method: str = ""  # LoRA, QLoRA, freeze, OFT or full
     parameters: int = 0
     trained: int = 0
     parts: tuple[Part, ...] = ()  # of the formula
+    family: str = ""  # the model_type of its config.json
     assumptions: tuple[str, ...] = ()  # codes: family, deepspeed
 
     @property
@@ -93,6 +95,7 @@ def estimate_of(
         parameters=architecture.parameters,
         trained=trained_parameters(architecture, recipe),
         parts=parts,
+        family=architecture.family,
         assumptions=(
             *(("family",) if architecture.is_guess else ()),
             *(() if recipe.zero_is_known else ("deepspeed",)),
@@ -117,6 +120,19 @@ def corrected(formula: Estimate | None, peaks: Peaks) -> Estimate:
         peak=peaks.most,
         least=peaks.least,
         other_data=peaks.other_data,
+    )
+
+
+def above(estimate: Estimate, ran_out: int) -> Estimate:
+    """The estimate, never below what a run of the same kind ran out of memory with (bytes; 0: none did)."""
+    if ran_out <= estimate.low:
+        return estimate
+    return replace(
+        estimate,
+        low=ran_out,
+        likely=max(estimate.likely, round(ran_out * MARGIN)),
+        high=max(estimate.high, round(ran_out * MARGIN * MARGIN)),
+        ran_out=ran_out,
     )
 
 

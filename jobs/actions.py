@@ -9,8 +9,9 @@ from collections.abc import Callable
 
 from django.utils.translation import gettext as _
 
-from jobs import lifecycle, permissions, suspension
+from jobs import idling, lifecycle, permissions, suspension
 from jobs.core.states import JobState, Outcome, Priority
+from jobs.core.units import format_duration
 from jobs.models import Attempt, Job, User
 from jobs.refusals import Refused
 
@@ -34,6 +35,11 @@ def resume(job: Job, user: User) -> Job:
 def cancel(job: Job, user: User) -> Job:
     """End the job for good."""
     return _act(job, user, lambda fresh: _cancel(fresh, user))
+
+
+def keep(job: Job, user: User, seconds: float) -> Job:
+    """Let a running job do nothing for so long: it is neither warned of nor suspended for it until then."""
+    return _act(job, user, lambda fresh: _keep(fresh, user, seconds))
 
 
 def set_priority(job: Job, user: User, priority: Priority, *, reason: str = "") -> Job:
@@ -159,6 +165,29 @@ def _resume(job: Job, user: User) -> bool:
         case JobState.QUEUED | JobState.RUNNING | JobState.STARTING | JobState.SUSPENDING:
             return True  # nothing holds it
     raise _ended(job)
+
+
+def _keep(job: Job, user: User, seconds: float) -> bool:
+    least, most = idling.SHORTEST_KEEP, idling.LONGEST_KEEP
+    if not least <= seconds <= most:
+        raise ActionRefused(
+            code="bad_duration",
+            title=_("Not possible for so long"),
+            detail=_("A job cannot be kept running for %(given)s.") % {"given": f"{seconds:g}s"},
+            hint=_("Allowed is anything from %(least)s to %(most)s, such as 2h.")
+            % {"least": format_duration(least), "most": format_duration(most)},
+        )
+    attempt = job.open_attempt
+    if attempt is not None and job.state in {JobState.STARTING, JobState.RUNNING}:
+        return idling.keep(attempt, user, seconds)
+    if not job.is_active:
+        raise _ended(job)
+    raise _refusal(
+        job,
+        "not_running_yet",
+        _("“%(job)s” is %(state)s and holds no card that it could leave idle."),
+        _("Try again when it is running."),
+    )
 
 
 def _cancel(job: Job, user: User) -> bool:

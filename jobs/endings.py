@@ -83,15 +83,21 @@ def _log_tail(attempt: Attempt, engine: Engine) -> str:
 
 def _as_told(attempt: Attempt, record: dict[str, Any] | None = None) -> Ending:
     outcome = Outcome(attempt.stop_for)
-    reason = Reason.PREEMPTED if outcome is Outcome.PREEMPTED else Reason.USER
     record = record or {}
     return Ending(
         outcome=outcome,
-        reason=reason,
+        reason=_reason_to_stop(attempt, outcome),
         detail=_unsaved(attempt) if outcome in GAVE_BACK else "",
         exit_code=record.get("code"),
         signal=record.get("signal"),
     )
+
+
+def _reason_to_stop(attempt: Attempt, outcome: Outcome) -> Reason:
+    if outcome is Outcome.PREEMPTED:
+        return Reason.PREEMPTED
+    idle = outcome is Outcome.SUSPENDED and attempt.idle_suspended_at is not None
+    return Reason.IDLE if idle else Reason.USER
 
 
 def _unsaved(attempt: Attempt) -> str:

@@ -149,9 +149,7 @@ def _told(job: Job, attempt: Attempt) -> Failure:
     if attempt.reason != Reason.GPU_OUT_OF_MEMORY:
         return Failure(**found)
     shortage = _shortage(attempt)
-    ending = Ending(
-        outcome=Outcome.FAILED, reason=Reason.GPU_OUT_OF_MEMORY, shortage=shortage
-    )
+    ending = Ending(outcome=Outcome.FAILED, reason=Reason.GPU_OUT_OF_MEMORY, shortage=shortage)
     case = outofmemory.case_of(attempt, ending)
     remedies = gpu_remedies(case)
     return Failure(

@@ -136,20 +136,23 @@ def thaw(job: Job, actor: User | None) -> bool:
     return _move(job, JobState.RUNNING, cause, expected=JobState.SUSPENDED)
 
 
-def suspend(job: Job, attempt: Attempt, actor: User, *, by_admin: bool = False) -> bool:
-    """Tell a running job to give its cards back for a person; it keeps them until its processes are known to be dead.
+def suspend(
+    job: Job, attempt: Attempt, actor: User | None, *, by_admin: bool = False, reason: str = ""
+) -> bool:
+    """Tell a running job to give its cards back and wait; it keeps them until its processes are known to be dead.
 
     A starting one is told as soon as it runs. False where it does neither any more, or runs in another attempt.
 
     Args:
         job: the one to pause.
         attempt: its open attempt.
-        actor: who asks for it.
+        actor: who asks for it; None: the site.
         by_admin: only an admin lets it go on.
+        reason: why, where no person asks.
     """
     if attempt.number != job.epoch:
         return False
-    cause = _Cause(kind="pause", actor=actor, attempt=attempt)
+    cause = _Cause(kind="pause", actor=actor, attempt=attempt, reason=reason)
     with transaction.atomic():
         if job.state == JobState.STARTING:
             told = _stays(job, JobState.STARTING, cause, hold_by_admin=by_admin)
@@ -259,9 +262,18 @@ def mark_stuck(attempt: Attempt, detail: str) -> bool:
     return True
 
 
-def note(job: Job, attempt: Attempt, kind: str, data: Mapping[str, object]) -> None:
+def note(
+    job: Job,
+    attempt: Attempt,
+    kind: str,
+    data: Mapping[str, object],
+    *,
+    actor: User | None = None,
+    detail: str = "",
+) -> None:
     """Record what changes no state, such as a booking; in the caller's transaction, which holds the job's row."""
-    _record(job, _Cause(kind=kind, attempt=attempt, data=data), timezone.now(), old=job.state)
+    cause = _Cause(kind=kind, actor=actor, attempt=attempt, detail=detail, data=data)
+    _record(job, cause, timezone.now(), old=job.state)
 
 
 def explain_wait(job_ids: Sequence[str], code: WaitCode, numbers: Mapping[str, object]) -> None:

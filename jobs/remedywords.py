@@ -74,7 +74,10 @@ def growth_words(data: Mapping[str, Any]) -> str:
         return ""
     words = {"size": format_size(size)}
     if data.get("exclusive"):
-        return _("From now on it asks for %(size)s on each card, and shares it with no other job.") % words
+        return (
+            _("From now on it asks for %(size)s on each card, and shares it with no other job.")
+            % words
+        )
     return _("From now on it asks for %(size)s on each card.") % words
 
 

@@ -14,7 +14,7 @@ from django.db.models import F
 from django.urls import reverse
 from django.utils import timezone
 
-from jobs import bookedspans, failures, queue, why
+from jobs import bookedspans, failures, idling, queue, why
 from jobs.core.placement import Verdict
 from jobs.core.scheduling.forecast import Expected
 from jobs.core.states import JobState, Priority
@@ -161,6 +161,7 @@ def _job(job: Job, bookings: list[Allocation], base_url: str, *, is_one: bool) -
         "resources": _resources(job),
         "allocations": [_allocation(booking) for booking in bookings],
         "progress": job.progress or None,
+        "idle": _idle(job, bookings),
         "preemptible": job.preemptible,
         "attempts": job.epoch,
         "submitted_at": instant(job.submitted_at),
@@ -170,6 +171,15 @@ def _job(job: Job, bookings: list[Allocation], base_url: str, *, is_one: bool) -
         "failure": _failure(job, base_url) if is_one else None,
         "url": base_url + reverse("job", args=[job.pk]),
     }
+
+
+def _idle(job: Job, bookings: Sequence[Allocation]) -> dict[str, Any] | None:
+    attempt = bookings[0].attempt if bookings else None
+    found = idling.warning_of(job, attempt)
+    if found is None:
+        return None
+    times = ("since", "warned_at", "suspends_at")
+    return found.as_dict() | {name: instant(getattr(found, name)) for name in times}
 
 
 def _failure(job: Job, base_url: str) -> dict[str, Any] | None:

@@ -20,6 +20,7 @@ from jobs.policies.source import PolicyRefused, allowed_policies, examine, sourc
 _MODES = tuple(mode.value for mode in Device.Mode)
 _MINUTE = 60.0
 PLACEMENTS = ("best-fit", "fragmentation")
+IDLE_ACTIONS = ("warn", "suspend")
 
 
 class SettingRefused(ValueError):
@@ -47,6 +48,9 @@ class SiteSettings:
     sharding_stable_minutes: float = ShardingRules().stable_seconds / _MINUTE
     sharding_stable_steps: int = ShardingRules().stable_steps  # of a training that tells them
     save_grace_seconds: float = 120.0  # for a training to save when it gives its cards back
+    idle_minutes: float | None = 30.0  # of doing nothing before a job is warned; None: nobody looks
+    idle_grace_minutes: float = 15.0  # between the warning and what follows
+    idle_action: str = "warn"
 
     @property
     def rules(self) -> Rules:
@@ -257,6 +261,18 @@ _CHECKS: dict[str, tuple[Callable[[object], bool], str]] = {
     "save_grace_seconds": (
         _amount(5, 3600),
         "a number of seconds from 5 to 3600; as long as a step, a checkpoint and 3 seconds take at most",
+    ),
+    "idle_minutes": (
+        lambda value: value is None or _amount(5, 1440)(value),
+        "a number of minutes from 5 to 1440 (a day) in which a job's cards may do nothing, or null: nobody looks",
+    ),
+    "idle_grace_minutes": (
+        _amount(1, 1440),
+        "a number of minutes from 1 to 1440 (a day) between the warning and the suspension",
+    ),
+    "idle_action": (
+        lambda value: value in IDLE_ACTIONS,
+        "warn (nothing else happens), or suspend (what can give its cards back is paused after the grace)",
     ),
     "placement": (lambda value: value in PLACEMENTS, ", ".join(PLACEMENTS)),
 }

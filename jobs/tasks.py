@@ -9,7 +9,7 @@ from django.utils import timezone
 from django_q.models import Schedule
 from django_q.tasks import async_task
 
-from jobs import backup, heartbeats, priorityrequests, retention
+from jobs import backup, heartbeats, idling, priorityrequests, retention
 from jobs.replay import asking
 
 BEAT = Path("run") / "background.beat"
@@ -20,6 +20,7 @@ SCHEDULES = {
     "forget_old": 60,
     "end_priority_requests": 1,
     "back_up": 60,
+    "look_for_idle": 1,
 }
 """Minutes between two calls of each function of this module."""
 
@@ -43,6 +44,11 @@ def end_priority_requests() -> None:
 def back_up() -> None:
     """This hour's copy of the database."""
     backup.back_up(timezone.now())
+
+
+def look_for_idle() -> None:
+    """Warn of running jobs that do nothing or hang, and suspend them where the site wants that."""
+    idling.look(timezone.now())
 
 
 def replay(replay_id: str) -> None:

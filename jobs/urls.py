@@ -46,6 +46,7 @@ urlpatterns = [
     path("jobs/<str:job_id>/part", job.job_part, name="job-part"),
     path("jobs/<str:job_id>/pause", job.pause, name="job-pause"),
     path("jobs/<str:job_id>/resume", job.resume, name="job-resume"),
+    path("jobs/<str:job_id>/keep", job.keep, name="job-keep"),
     path("jobs/<str:job_id>/cancel", job.cancel, name="job-cancel"),
     path("jobs/<str:job_id>/priority", job.priority, name="job-priority"),
     path("jobs/<str:job_id>/ask-priority", goingahead.ask, name="job-ask-priority"),

@@ -23,6 +23,7 @@ from jobs.api.schemas import (
     JobChangeIn,
     JobOut,
     JobsOut,
+    KeepIn,
     PauseCostOut,
     PausedOut,
     PauseIn,
@@ -31,6 +32,7 @@ from jobs.api.schemas import (
 )
 from jobs.core.problems import shortened
 from jobs.core.states import ACTIVE, TERMINAL, JobState, Priority
+from jobs.core.units import UnitError, parse_duration
 from jobs.models import Job
 from jobs.serialize import job_json, jobs_json
 
@@ -173,6 +175,18 @@ def resume_job(request: HttpRequest, job_id: str) -> HttpResponse:
 
 
 @router.post(
+    "/jobs/{job_id}/keep",
+    response={200: JobOut, 409: ProblemOut, 422: ProblemOut},
+    auth=Allowed(tokens.CONTROL),
+)
+def keep_job(request: HttpRequest, job_id: str, wanted: KeepIn | None = None) -> HttpResponse:
+    """Let a running job do nothing for so long: it is neither warned nor suspended for it until then."""
+    seconds = _seconds((wanted or KeepIn()).duration)
+    job = actions.keep(find_job(request, job_id), grant(request).user, seconds)
+    return answer(request, job_json(job, base_url=base_url(request)))
+
+
+@router.post(
     "/jobs/{job_id}/cancel", response={200: JobOut, 409: ProblemOut}, auth=Allowed(tokens.CONTROL)
 )
 def cancel_job(request: HttpRequest, job_id: str) -> HttpResponse:
@@ -189,6 +203,13 @@ def cancel_job(request: HttpRequest, job_id: str) -> HttpResponse:
 def clone_job(request: HttpRequest, job_id: str, wanted: CloneIn | None = None) -> HttpResponse:
     """Hand in a copy, with some fields changed. While the job is active, the copy needs a `task_id` of its own."""
     return submitting.clone(request, find_job(request, job_id), wanted.changes if wanted else {})
+
+
+def _seconds(text: str) -> float:
+    try:
+        return parse_duration(text)
+    except UnitError as error:
+        raise Invalid(f"for: {error.message}.", f"{error.hint}.", status=422) from error
 
 
 def _chosen(request: HttpRequest, wanted: JobFilter) -> QuerySet[Job]:

@@ -116,6 +116,16 @@ class FailureOut(Schema):
     remedies: list[RemedyOut] = Field(description="the least intrusive first")
 
 
+class IdleOut(Schema):
+    """A warning that stands against a running job."""
+
+    kind: Literal["idle", "hangs"]
+    since: datetime = Field(description="since when it has done nothing, at least")
+    warned_at: datetime
+    suspends_at: datetime | None = Field(description="null: it is only warned of")
+    sentence: str
+
+
 class JobOut(Schema):
     """One job."""
 
@@ -143,6 +153,7 @@ class JobOut(Schema):
     resources: ResourcesOut
     allocations: list[AllocationOut]
     progress: dict[str, Any] | None = Field(description="step, total, loss, rate, eta_s ...")
+    idle: IdleOut | None = Field(description="where it runs and does nothing, or hangs; else null")
     preemptible: bool
     attempts: int = Field(description="attempts begun")
     submitted_at: datetime
@@ -285,6 +296,12 @@ class PausedOut(JobOut):
     """The job after a pause, and what the pause means for it."""
 
     pause: PauseCostOut
+
+
+class KeepIn(Schema):
+    """For how long a job may do nothing."""
+
+    duration: str = Field("2h", alias="for", description="such as 30m, 2h, 1d; 10m to 7d")
 
 
 class CloneIn(Schema):

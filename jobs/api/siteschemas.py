@@ -154,6 +154,11 @@ class SettingsOut(Schema):
     save_grace_seconds: float = Field(
         description="for a training to save when it gives its cards back; then it is ended"
     )
+    idle_minutes: float | None = Field(
+        description="of doing nothing before a running job is warned; null: nobody looks"
+    )
+    idle_grace_minutes: float = Field(description="between the warning and the suspension")
+    idle_action: Literal["warn", "suspend"]
 
 
 class TokenOut(Schema):

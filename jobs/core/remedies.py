@@ -165,7 +165,6 @@ class _Training:
             old={f"llamafactory.{name}": self.config.get(name) for name in changes},
         )
 
-
     def _estimated(self, changes: Mapping[str, Any]) -> Estimate | None:
         case = self._case
         try:

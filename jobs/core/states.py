@@ -52,6 +52,7 @@ class Reason(StrEnum):
     NODE_LOST = "node_lost"
     USER = "user"  # a person asked for it
     PREEMPTED = "preempted"  # made room for another job
+    IDLE = "idle"  # its cards did nothing, or it hung, and the site suspends such jobs
 
 
 class Priority(IntEnum):

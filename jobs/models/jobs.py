@@ -155,6 +155,13 @@ class Attempt(models.Model):
         null=True, blank=True
     )  # steps a second while nobody else was on its card; None: not measured
 
+    # written by jobs/idling.py
+    idle_kind = models.CharField(max_length=8, blank=True)  # idle or hangs, where it was warned of
+    idle_since = models.DateTimeField(null=True, blank=True)  # since when it has done nothing
+    idle_warned_at = models.DateTimeField(null=True, blank=True)
+    idle_kept_until = models.DateTimeField(null=True, blank=True)  # its owner wants no warning
+    idle_suspended_at = models.DateTimeField(null=True, blank=True)  # told to give its cards back
+
     objects = AttemptQuerySet.as_manager()
 
     class Meta:

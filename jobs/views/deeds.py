@@ -9,9 +9,9 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from jobs import permissions, suspension
+from jobs import idling, permissions, suspension
 from jobs.core.states import TERMINAL, JobState
-from jobs.core.units import format_size
+from jobs.core.units import format_duration, format_size
 from jobs.models import Job, User
 
 GRACE_S = 30  # between asking a job's processes to end and ending them
@@ -51,6 +51,7 @@ def _deeds(job: Job) -> Iterator[Deed]:
             job, "resume", _("Release"), "play", _("Puts it back into the queue, at its old place.")
         )
     elif state is JobState.RUNNING:
+        yield from _keep(job)
         yield from _pause(job)
         yield _freeze(job)
     elif state is JobState.STARTING:
@@ -73,6 +74,14 @@ def _pause(job: Job) -> Iterator[Deed]:
             address=reverse("job-pause", args=[job.pk]),
             ask=_("Pause “%(job)s”?") % {"job": job},
         )
+
+
+def _keep(job: Job) -> Iterator[Deed]:
+    """Where it is warned of for doing nothing: its owner knows better."""
+    if idling.warning_of(job, job.open_attempt) is not None:
+        time = {"time": format_duration(idling.USUAL_KEEP)}
+        effect = _("For %(time)s nobody minds that its cards do nothing, and it is not suspended.")
+        yield _deed(job, "keep", _("Keep it %(time)s") % time, "play", effect % time)
 
 
 def _freeze(job: Job) -> Deed:

@@ -71,9 +71,7 @@ def posted(request: HttpRequest) -> Draft:
 
 def changes_in(query: QueryDict) -> dict[str, str]:
     """The fields that a link to the form sets, by dotted name."""
-    return {
-        name: query[name] for name in query if name in CHANGES or name.startswith(_OF_CONFIG)
-    }
+    return {name: query[name] for name in query if name in CHANGES or name.startswith(_OF_CONFIG)}
 
 
 def repeated(job: Job, changes: Mapping[str, str] | None = None) -> Draft:
@@ -94,9 +92,7 @@ def repeated(job: Job, changes: Mapping[str, str] | None = None) -> Draft:
     return replace(
         base,
         tab="config",
-        config=yaml.safe_dump(
-            {**config, **_settings(given)}, sort_keys=False, allow_unicode=True
-        ),
+        config=yaml.safe_dump({**config, **_settings(given)}, sort_keys=False, allow_unicode=True),
         task_id=name,
         dataset=job.spec.get("dataset") or "",
         priority=Priority(job.priority).name.lower(),

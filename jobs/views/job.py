@@ -12,7 +12,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
-from jobs import actions, preemptions, queue
+from jobs import actions, idling, preemptions, queue
 from jobs.core.states import JobState, Priority
 from jobs.explain import explain
 from jobs.failures import failure_of
@@ -25,6 +25,7 @@ from jobs.views.deeds import deeds_for, held_words
 from jobs.views.joblog import last_lines
 from jobs.views.signedin import job_for, viewer_of
 from jobs.views.tasktext import task_text
+
 
 @require_safe
 @never_cache
@@ -59,6 +60,12 @@ def pause(request: HttpRequest, job_id: str) -> HttpResponse:
 def resume(request: HttpRequest, job_id: str) -> HttpResponse:
     """Release a held job, or let a suspended one go on."""
     return _do(request, job_id, actions.resume)
+
+
+@require_POST
+def keep(request: HttpRequest, job_id: str) -> HttpResponse:
+    """Let a running job do nothing for the usual time without being suspended for it."""
+    return _do(request, job_id, lambda job, user: actions.keep(job, user, idling.USUAL_KEEP))
 
 
 @require_POST
@@ -113,6 +120,7 @@ def _live(job: Job, viewer: User) -> dict[str, Any]:
         "steps": story.steps(events, told),
         "preempted": _preempted(job, events, told),
         "runs": story.runs(attempts),
+        "idle": idling.warning_of(job, job.open_attempt),
         "failure": failure,
         "failure_text": "\n".join(last_lines(job, failure.attempt.number)) if failure else "",
     }

@@ -37,6 +37,10 @@ _KINDS: dict[str, str | Promise] = {
     "shrink": gettext_lazy("less memory booked"),
     "grow": gettext_lazy("more memory booked"),
     "stuck": gettext_lazy("processes cannot be ended"),
+    "idle": gettext_lazy("its cards do nothing"),
+    "hang": gettext_lazy("it seems to hang"),
+    "busy": gettext_lazy("it works again"),
+    "keep": gettext_lazy("to be kept running"),
 }
 
 

@@ -56,6 +56,7 @@ _REASONS: dict[str, str | Promise] = {
     Reason.NODE_LOST: _("the machine was lost"),
     Reason.USER: _("asked for by a person"),
     Reason.PREEMPTED: _("made room for another job"),
+    Reason.IDLE: _("its cards did nothing"),
 }
 
 _RUNNING = Look(word=_("running"), icon="play", family="running")

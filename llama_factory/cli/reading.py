@@ -162,6 +162,7 @@ def _facts(job: Mapping[str, Any], preempted: Sequence[str] = ()) -> list[tuple[
         ("needs", words.needs(job)),
         ("cards", ", ".join(_allocation(item) for item in job["allocations"])),
         ("progress", words.progress(job.get("progress") or {})),
+        ("idle", (job.get("idle") or {}).get("sentence")),
         ("expected", words.start(job, now) or words.expected(job, now).removeprefix("-")),
         ("submitted", job["submitted_at"]),
         ("started", job.get("started_at")),

@@ -85,8 +85,20 @@ def test_a_run_that_ran_out_carries_what_its_message_said():
             0,
             NextNeed(memory=33 * GIB, exclusive=False),
         ),
-        (Had(memory=16 * GIB), None, 78 * GIB, 40 * GIB, NextNeed(memory=40 * GIB, exclusive=False)),
-        (Had(memory=16 * GIB), None, 78 * GIB, 140 * GIB, NextNeed(memory=24 * GIB, exclusive=False)),
+        (
+            Had(memory=16 * GIB),
+            None,
+            78 * GIB,
+            40 * GIB,
+            NextNeed(memory=40 * GIB, exclusive=False),
+        ),
+        (
+            Had(memory=16 * GIB),
+            None,
+            78 * GIB,
+            140 * GIB,
+            NextNeed(memory=24 * GIB, exclusive=False),
+        ),
         (
             Had(memory=16 * GIB),
             Shortage(tried=GIB, in_use=8 * GIB, free=0),
@@ -145,7 +157,5 @@ def test_the_same_is_never_tried_again_and_trying_comes_to_an_end(
 )
 def test_what_ran_out_is_tried_again_only_with_more(reason, need, retry_on, state):
     ending = Ending(outcome=Outcome.FAILED, reason=reason, next_need=need)
-    following = sequel(
-        ending, state=JobState.RUNNING, starts=1, max_attempts=3, retry_on=retry_on
-    )
+    following = sequel(ending, state=JobState.RUNNING, starts=1, max_attempts=3, retry_on=retry_on)
     assert following.state is state

@@ -48,9 +48,12 @@ def test_kept_activations_are_the_first_thing_to_change():
     remedy = found[C.CHECKPOINTING]
     assert remedy.changes == {"llamafactory.disable_gradient_checkpointing": False}
     assert remedy.is_enough
-    assert gpu_remedies(case(disable_gradient_checkpointing=True, per_device_train_batch_size=1))[
-        0
-    ].code is C.CHECKPOINTING
+    assert (
+        gpu_remedies(case(disable_gradient_checkpointing=True, per_device_train_batch_size=1))[
+            0
+        ].code
+        is C.CHECKPOINTING
+    )
 
 
 def test_a_smaller_batch_keeps_the_rows_of_a_step():
@@ -176,7 +179,12 @@ CONFIGS = st.fixed_dictionaries(
     {},
     optional={
         "model_name_or_path": st.sampled_from(
-            ["Qwen/Qwen2.5-7B-Instruct", "meta-llama/Llama-3.2-1B", "google/gemma-2-9b", "/own/model"]
+            [
+                "Qwen/Qwen2.5-7B-Instruct",
+                "meta-llama/Llama-3.2-1B",
+                "google/gemma-2-9b",
+                "/own/model",
+            ]
         ),
         "finetuning_type": st.sampled_from(["lora", "full", "freeze", "oft"]),
         "stage": st.sampled_from(["pt", "sft", "dpo", "rm"]),
@@ -201,9 +209,7 @@ def test_every_remedy_lessens_or_gives_more_and_llamafactory_would_take_it(
     settings, had, largest, cards
 ):
     config = {**QWEN, **settings}
-    given_case = Case(
-        had=Had(memory=had * GIB), largest=largest * GIB, config=config, cards=cards
-    )
+    given_case = Case(had=Had(memory=had * GIB), largest=largest * GIB, config=config, cards=cards)
     found = gpu_remedies(given_case)
     assert len({remedy.code for remedy in found}) == len(found)
     was_valid = not check_config(config)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import timedelta
 from html import unescape
 
 import pytest
@@ -173,6 +174,22 @@ def test_a_remedy_of_a_training_opens_the_form_with_its_config_changed(client, m
     assert re.search(r"per_device_train_batch_size: [124]\n", form)
     assert re.search(r"gradient_accumulation_steps: [248]\n", form)
     assert "cutoff_len: 2048" in form
+
+
+def test_a_job_that_does_nothing_says_so_with_a_button_to_keep_it(client, running):
+    job, attempt = running
+    assert 'id="idle"' not in page(client, job)
+    now = timezone.now()
+    type(attempt).objects.filter(pk=attempt.pk).update(
+        idle_kind="idle", idle_since=now - timedelta(minutes=42), idle_warned_at=now
+    )
+    text = page(client, job)
+    assert "Its cards have done nothing for 42m" in text
+    assert "Keep it 2h" in text
+    client.post(reverse("job-keep", args=[job.pk]))
+    text = page(client, job)
+    assert 'id="idle"' not in text
+    assert "to be kept running" in text
 
 
 def test_the_time_line_tells_each_state_with_its_actor(client, running, member):

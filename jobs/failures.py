@@ -168,7 +168,8 @@ def _shortage(attempt: Attempt) -> Shortage | None:
 def _advice(job: Job, remedies: Sequence[Remedy], largest: int) -> str:
     if outofmemory.config_of(job) is None:
         opaque = _(
-            "What its command does is not read here. Beside more memory, less at once helps: a smaller batch, shorter rows."
+            "What its command does is not read here. Beside more memory, less at once helps: a smaller batch,"
+            " shorter rows."
         )
         return opaque if remedies else f"{opaque} {_no_larger(largest)}"
     return "" if remedies else _no_larger(largest)

@@ -12,7 +12,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext as _
 from ninja import Query, Router, Schema
 
-from jobs import actions, suspension, tokens
+from jobs import actions, idling, suspension, tokens
 from jobs.api import submitting
 from jobs.api.answers import LARGEST_PAGE, answer, base_url, job_page
 from jobs.api.auth import Allowed, grant
@@ -181,7 +181,7 @@ def resume_job(request: HttpRequest, job_id: str) -> HttpResponse:
 )
 def keep_job(request: HttpRequest, job_id: str, wanted: KeepIn | None = None) -> HttpResponse:
     """Let a running job do nothing for so long: it is neither warned nor suspended for it until then."""
-    seconds = _seconds((wanted or KeepIn()).duration)
+    seconds = _seconds(wanted.duration) if wanted else idling.USUAL_KEEP
     job = actions.keep(find_job(request, job_id), grant(request).user, seconds)
     return answer(request, job_json(job, base_url=base_url(request)))
 

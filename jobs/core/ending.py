@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
+from typing import Any
 
 from jobs.core.outofmemory import OUT_OF_MEMORY, NextNeed, Shortage
 from jobs.core.states import JobState, Outcome, Reason
@@ -47,7 +48,7 @@ class Ending:
         return {"shortage": self.shortage.as_dict()} if self.shortage else {}
 
     @property
-    def grown(self) -> dict[str, object]:
+    def grown(self) -> dict[str, Any]:
         """What a job asks for from now on that is tried again with more memory; its task keeps what was written."""
         need = self.next_need
         return {"min_memory": need.memory, "exclusive": need.exclusive} if need else {}

@@ -1,7 +1,7 @@
 """Out of memory: what PyTorch's message tells of it, and with what a job is tried again, if at all.
 
-The message's parts were read in c10/cuda/CUDACachingAllocator.cpp: those of PyTorch 2.1 and later, which tell the memory
-of the whole process, and those of 2.0 and earlier, which tell only what PyTorch has reserved.
+The message's parts were read in c10/cuda/CUDACachingAllocator.cpp and in logs: PyTorch 2.1 and later tell the memory of
+the whole process, 2.0 and earlier only what PyTorch has reserved.
 """
 
 from __future__ import annotations

@@ -23,7 +23,23 @@ SHORTEST = 512
 """Tokens below which no shorter `cutoff_len` is proposed."""
 
 _LIGER = frozenset(
-    "gemma gemma2 gemma3 gemma3_text glm glm4 granite llama mistral mixtral olmo2 phi3 qwen2 qwen3 qwen3_moe".split()
+    [
+        "gemma",
+        "gemma2",
+        "gemma3",
+        "gemma3_text",
+        "glm",
+        "glm4",
+        "granite",
+        "llama",
+        "mistral",
+        "mixtral",
+        "olmo2",
+        "phi3",
+        "qwen2",
+        "qwen3",
+        "qwen3_moe",
+    ]
 )
 """Families that LLaMA-Factory applies the Liger kernel to, and whose size is known here."""
 
@@ -103,7 +119,7 @@ def gpu_remedies(case: Case) -> tuple[Remedy, ...]:
 
 def host_remedies(config: Mapping[str, Any] | None) -> tuple[Remedy, ...]:
     """What lessens the main memory of a training; nothing estimates how far."""
-    return tuple(_of_workers(config or {}))
+    return tuple(_of_main_memory(config or {}))
 
 
 def text_of(value: object) -> str:
@@ -283,7 +299,7 @@ def _shorter(training: _Training) -> int | None:
     return found
 
 
-def _of_workers(config: Mapping[str, Any]) -> Iterator[Remedy]:
+def _of_main_memory(config: Mapping[str, Any]) -> Iterator[Remedy]:
     for code, name in (
         (RemedyCode.PREPROCESSING, "preprocessing_num_workers"),
         (RemedyCode.LOADER, "dataloader_num_workers"),

@@ -71,7 +71,10 @@ def posted(request: HttpRequest) -> Draft:
 
 def changes_in(query: QueryDict) -> dict[str, str]:
     """The fields that a link to the form sets, by dotted name."""
-    return {name: query[name] for name in query if name in CHANGES or name.startswith(_OF_CONFIG)}
+    given = query.dict().items()
+    return {
+        name: str(value) for name, value in given if name in CHANGES or name.startswith(_OF_CONFIG)
+    }
 
 
 def repeated(job: Job, changes: Mapping[str, str] | None = None) -> Draft:

@@ -1,4 +1,4 @@
-"""What PyTorch's message tells of a shortage, and what the next attempt gets: more, or a card of its own, or nothing."""
+"""What PyTorch's message tells of a shortage, and what the next attempt gets: more, a card of its own, or nothing."""
 
 from __future__ import annotations
 

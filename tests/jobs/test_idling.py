@@ -87,7 +87,7 @@ def look(after: timedelta = timedelta()) -> datetime:
 @pytest.fixture
 def suspends() -> Iterator[None]:
     sitesettings.change({"idle_action": "suspend", "idle_grace_minutes": 15}, None)
-    yield
+    return
 
 
 TRAINING = {"stage": "sft", "do_train": True}
@@ -106,7 +106,7 @@ def test_a_job_that_does_nothing_is_warned_once_however_often_it_is_looked_at(se
 
 
 def test_a_job_that_works_is_left_alone(settings):
-    job, attempt = running(settings, busy=0.7)
+    job, _attempt = running(settings, busy=0.7)
     look()
     assert kinds(job) == []
     assert idling.warning_of(*fresh(job)) is None
@@ -163,7 +163,7 @@ def test_what_cannot_give_its_cards_back_is_only_warned(settings, suspends):
 
 
 def test_what_still_prints_is_warned_and_not_suspended(settings, suspends):
-    job, attempt = running(settings, llamafactory=TRAINING, log_age_s=0)
+    job, _attempt = running(settings, llamafactory=TRAINING, log_age_s=0)
     look()
     look(timedelta(minutes=16))
     assert kinds(job) == ["idle"]
@@ -183,7 +183,7 @@ def test_its_owner_keeps_it_and_it_is_warned_again_only_after_that(settings, sus
 
 
 def test_a_job_that_was_frozen_meanwhile_is_judged_anew(settings):
-    job, attempt = running(settings)
+    job, _attempt = running(settings)
     look()
     actions.pause(job, job.owner, keep_memory=True)
     actions.resume(job, job.owner)
@@ -193,7 +193,7 @@ def test_a_job_that_was_frozen_meanwhile_is_judged_anew(settings):
 
 
 def test_a_neighbour_that_works_does_not_hide_who_does_nothing_where_the_card_can_tell(settings):
-    job, attempt = running(settings)
+    job, _attempt = running(settings)
     device = Device.objects.get()
     neighbour, other = a_running_job("neighbour", device=device, owner=a_user())
     minutes_of(other, device, 0.9, power=390.0)

@@ -90,6 +90,8 @@ def sequel(
         return Sequel(state=JobState.FAILED)
     if starts >= max_attempts or (ending.reason in OUT_OF_MEMORY and ending.next_need is None):
         return Sequel(state=JobState.FAILED)
+    if ending.next_need is not None:
+        return Sequel(state=JobState.QUEUED)  # another try, not the same again: nothing to wait for
     return Sequel(state=JobState.QUEUED, backoff=_backoff(ending.outcome, starts))
 
 

@@ -111,9 +111,8 @@ def next_need(
             every row to be as long as allowed.
     """
     needed = had.needed(shortage)
-    told = shortage.wanted if shortage else None
-    if told is not None and told <= had.memory and not had.exclusive:
-        return NextNeed(memory=had.memory, exclusive=True)  # others had what was booked for it
+    if _is_squeezed(had, shortage) and not had.exclusive:
+        return NextNeed(memory=had.memory, exclusive=True)
     likely = formula if in_whole_gib(formula) <= largest else 0
     more = in_whole_gib(max(had.memory * GROWTH, needed * MARGIN, likely))
     if more <= largest:
@@ -123,6 +122,13 @@ def next_need(
     if needed > largest or not is_more or whole > largest:
         return None
     return NextNeed(memory=whole, exclusive=True)
+
+
+def _is_squeezed(had: Had, shortage: Shortage | None) -> bool:
+    """Whether it was within its booking, and met no cap: then others had what was booked for it."""
+    if shortage is None or shortage.wanted is None:
+        return False
+    return shortage.wanted <= had.memory and not shortage.is_capped
 
 
 def in_whole_gib(size: float) -> int:

@@ -158,4 +158,4 @@ def test_the_same_is_never_tried_again_and_trying_comes_to_an_end(
 def test_what_ran_out_is_tried_again_only_with_more(reason, need, retry_on, state):
     ending = Ending(outcome=Outcome.FAILED, reason=reason, next_need=need)
     following = sequel(ending, state=JobState.RUNNING, starts=1, max_attempts=3, retry_on=retry_on)
-    assert following.state is state
+    assert (following.state, following.backoff) == (state, 0.0)

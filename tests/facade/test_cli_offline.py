@@ -270,7 +270,7 @@ def test_every_state_has_its_word():
     assert set(words.STATES) == set(JobState)
 
 
-WHOLE = {"id": "x", "project": "default", "submitted_at": "2026-02-03T10:00:00Z", "attempts": 0}
+WHOLE = {"id": "x", "project": "default", "priority": "high", "attempts": 0, "allocations": []}
 
 
 def shown_facts(**fields):

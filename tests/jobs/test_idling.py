@@ -259,3 +259,41 @@ def test_somebody_elses_job_is_not_kept(settings):
     job, _attempt = running(settings)
     with pytest.raises(actions.ActionRefused):
         actions.keep(job, a_user("other"), 3600)
+
+
+def test_two_looks_at_the_same_moment_warn_once(settings):
+    job, _attempt = running(settings)
+    now = timezone.now()
+    seen = [pair for _look in range(2) for pair in idling._sightings([fresh(job)[1]], now, 1800.0)]
+    for attempt, sighting in seen:
+        idling._follow(attempt, sighting, sitesettings.current())
+    assert kinds(job) == ["idle"]
+
+
+def test_a_look_that_is_cut_off_leaves_a_warning_whole_or_none(settings, monkeypatch):
+    job, _attempt = running(settings)
+    monkeypatch.setattr(lifecycle, "note", cut_off)
+    with pytest.raises(Killed):
+        look()
+    monkeypatch.undo()
+    assert fresh(job)[1].idle_kind == ""
+    look()
+    assert kinds(job) == ["idle"]
+
+
+def test_a_pause_that_comes_first_is_not_followed_by_a_warning(settings):
+    job, _attempt = running(settings, llamafactory=TRAINING)
+    stale = fresh(job)[1]
+    actions.pause(job, job.owner)
+    now = timezone.now()
+    for attempt, sighting in idling._sightings([stale], now, 1800.0):
+        idling._follow(attempt, sighting, sitesettings.current())
+    assert kinds(job) == ["pause"]
+
+
+class Killed(BaseException):
+    """What a kill looks like to the code that it meets."""
+
+
+def cut_off(*_arguments: object, **_named: object) -> None:
+    raise Killed

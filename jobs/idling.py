@@ -159,7 +159,9 @@ def _warn(attempt: Attempt, verdict: Verdict, sighting: Sighting, *, first: bool
         if same.update(**fields):
             kind = "hang" if hangs else "idle"
             data = {"seconds": round(lasting), "log_silent_s": round(sighting.log_silent)}
-            lifecycle.note(attempt.job, attempt, kind, data, detail=_told(sighting, lasting, hangs=hangs))
+            lifecycle.note(
+                attempt.job, attempt, kind, data, detail=_told(sighting, lasting, hangs=hangs)
+            )
 
 
 def _told(sighting: Sighting, lasting: float, *, hangs: bool) -> str:

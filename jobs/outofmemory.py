@@ -49,11 +49,15 @@ def config_of(job: Job) -> Mapping[str, Any] | None:
 
 
 def had_by(attempt: Attempt) -> Had:
-    """What the attempt had on each card."""
-    found = attempt.allocations.aggregate(booked=Max("booked"), peak=Max("peak"))
+    """What the attempt had on each card; a booking that had shrunk since counts as what was asked."""
+    found = attempt.allocations.aggregate(
+        booked=Max("booked"), asked=Max("asked"), peak=Max("peak")
+    )
     shared = attempt.allocations.filter(exclusive=False).exists()
     return Had(
-        memory=found["booked"] or attempt.job.min_memory, exclusive=not shared, peak=found["peak"]
+        memory=max(found["booked"] or attempt.job.min_memory, found["asked"] or 0),
+        exclusive=not shared,
+        peak=found["peak"],
     )
 
 

@@ -96,6 +96,23 @@ WORDS: dict[str, Words] = {
             "How long a training that gives its cards back may take to write its checkpoint; then it is ended."
         ),
     ),
+    "idle_minutes": Words(
+        label=_("Idle before a warning, minutes"),
+        effect=_(
+            "A running job whose cards do nothing for so long, or that hangs, is warned of. Empty: nobody looks."
+        ),
+    ),
+    "idle_action": Words(
+        label=_("After the warning"),
+        effect=_(
+            "Whether an idle job that can give its cards back is paused, or only warned of. One whose log still grows"
+            " is never paused."
+        ),
+    ),
+    "idle_grace_minutes": Words(
+        label=_("Grace of an idle job, minutes"),
+        effect=_("Between the warning and the pause; its owner can keep it running for longer."),
+    ),
     "open_queue": Words(
         label=_("Open queue"),
         effect=_(

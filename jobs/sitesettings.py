@@ -270,10 +270,7 @@ _CHECKS: dict[str, tuple[Callable[[object], bool], str]] = {
         _amount(1, 1440),
         "a number of minutes from 1 to 1440 (a day) between the warning and the suspension",
     ),
-    "idle_action": (
-        lambda value: value in IDLE_ACTIONS,
-        "warn (nothing else happens), or suspend (what can give its cards back is paused after the grace)",
-    ),
+    "idle_action": (lambda value: value in IDLE_ACTIONS, ", ".join(IDLE_ACTIONS)),
     "placement": (lambda value: value in PLACEMENTS, ", ".join(PLACEMENTS)),
 }
 NAMES = tuple(_CHECKS)

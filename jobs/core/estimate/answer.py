@@ -35,7 +35,9 @@ class Estimate:
     peak: int = 0  # the largest of them, bytes
     least: int = 0  # the smallest of them, bytes
     other_data: bool = False  # they differ in their data, and in nothing else that matters
-    ran_out: int = 0  # with which a run of the same kind ran out of memory, where that raised the lower end
+    ran_out: int = (
+        0  # with which a run of the same kind ran out of memory, where that raised the lower end
+    )
     model: str = ""  # as the config names it, without its folders
     method: str = ""  # LoRA, QLoRA, freeze, OFT or full
     parameters: int = 0

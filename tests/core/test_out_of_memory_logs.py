@@ -1,4 +1,4 @@
-"""Forty ends of logs as libraries write them: which ran out of the card's memory, of the machine's, and which did not."""
+"""Forty ends of logs as libraries write them: which ran out of the card's memory, of the machine's, or of neither."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ CARD = [
     "ncclUnhandledCudaError: Call to CUDA function failed.\nLast error:\nCuda failure 2 'out of memory'",
     "RuntimeError: CUDA failed with error out of memory",
     "pycuda._driver.MemoryError: cuMemAlloc failed: CUDA_ERROR_OUT_OF_MEMORY",
-    "jaxlib.xla_extension.XlaRuntimeError: RESOURCE_EXHAUSTED: Out of memory while trying to allocate 4294967296 bytes.",
+    "jaxlib.xla_extension.XlaRuntimeError: RESOURCE_EXHAUSTED: Out of memory trying to allocate 4294967296 bytes.",
     "cupy_backends.cuda.api.runtime.CUDARuntimeError: cudaErrorMemoryAllocation: out of memory",
     "torch.OutOfMemoryError: HIP out of memory. Tried to allocate 76.00 MiB. GPU 0 has a total capacity of 63.98 GiB",
     "torch.cuda.OutOfMemoryError: Allocation on device 0 would exceed allowed memory. (out of memory)",
-    "0: torch.OutOfMemoryError: CUDA out of memory.\nW0203 torch/distributed/elastic: Sending process 88 closing signal",
+    "0: torch.OutOfMemoryError: CUDA out of memory.\nW0203 torch/distributed/elastic: Sending process 88",
 ]
 MACHINE = [
     "MemoryError",

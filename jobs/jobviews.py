@@ -15,7 +15,7 @@ from jobs.cardviews import Booking
 from jobs.core.expectation import Expectation, Past, last_step_at
 from jobs.core.plan import Placement
 from jobs.core.scheduling.rules import Rules
-from jobs.core.snapshot import JobView, RunView
+from jobs.core.snapshot import SUSPEND_SECONDS, JobView, RunView
 from jobs.core.states import HOLDS_DEVICE, JobState, Outcome, Priority
 from jobs.history import History
 from jobs.models import Attempt, Job
@@ -204,6 +204,7 @@ class Viewer:
             sm_share=past.sm_share,
             service=row.service,
             preemptions=earlier.preemptions(self.now, self.rules),
+            suspend_seconds=SUSPEND_SECONDS if past.suspend is None else past.suspend,
         )
 
     def _expected_end(self, row: RunRow, past: Past) -> float:

@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 from django.conf import settings
@@ -16,16 +15,12 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from jobs import attained, checkpoints, rundir, sitesettings
-from jobs.core.ending import GAVE_BACK
+from jobs import attained, checkpoints, rundir, sitesettings, suspendtimes
 from jobs.core.llamafactory import can_resume, trains
 from jobs.core.states import JobState
 from jobs.core.units import format_duration, format_size
 from jobs.engines.base import DEFAULT_GRACE_S
 from jobs.models import Attempt, Job
-
-EXPERIENCES = 20
-"""The latest pauses and preemptions of this site from which the typical time is taken."""
 
 
 class Way(StrEnum):
@@ -46,7 +41,9 @@ class PauseCost:
     way: Way
     frees_bytes: int = 0  # on all its cards together
     cards: int = 0
-    typical_seconds: float | None = None  # as measured on this site; None: never seen
+    typical_seconds: float | None = (
+        None  # as measured on jobs of its kind, else of this site; None: never seen
+    )
     at_most_seconds: float | None = None  # after which its processes are killed
     from_step: int | None = None  # of the checkpoint that it goes on from
     repeated_steps: int | None = None
@@ -149,7 +146,7 @@ def _cost(job: Job, attempt: Attempt, way: Way) -> PauseCost:
         way=way,
         frees_bytes=sum(booked),
         cards=len(booked),
-        typical_seconds=_typical_seconds(saves=saves),
+        typical_seconds=suspendtimes.usual_seconds(job, saves=saves),
         at_most_seconds=sitesettings.current().save_grace_seconds if saves else DEFAULT_GRACE_S,
         from_step=saved if way is Way.CHECKPOINT else None,
         repeated_steps={Way.SAVES: 1, Way.CHECKPOINT: again}.get(way),
@@ -171,16 +168,3 @@ def _repeated_seconds(attempt: Attempt, way: Way) -> float:
     if way is Way.RESTART:
         return attained.worked(attempt, attempt.started_at, now)
     return attained.lost(attempt, 1, now)
-
-
-def _typical_seconds(*, saves: bool) -> float | None:
-    """From being told to the end of all processes, the median of the latest ones of the same kind."""
-    took: list[float] = []
-    for outcome in sorted(GAVE_BACK):  # each has an index of its own
-        rows = Attempt.objects.filter(
-            outcome=outcome, saves_itself=saves, events__new_state=JobState.SUSPENDING
-        ).order_by("-ended_at")
-        for ended, told in rows.values_list("ended_at", "events__at")[:EXPERIENCES]:
-            if ended is not None and told is not None:
-                took.append((ended - told).total_seconds())
-    return median(took) if took else None

@@ -40,6 +40,12 @@ class Tick:
     message: Mapping[str, Any]  # for the live pages
     peaks: Mapping[str, int]  # by key: the most that a holder was ever measured to use
 
+    @property
+    def used(self) -> dict[str, int | None]:
+        """By key: what each holder was measured to use now; None where its card does not tell, or did not answer."""
+        parts = (part for account in self.accounts.values() for part in account.parts)
+        return {part.key: part.used for part in parts}
+
 
 class Sampler:
     """Samples the cards of one node."""

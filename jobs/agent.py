@@ -24,7 +24,7 @@ from gpus.models import Node
 from gpus.probes import probe_from
 from gpus.readings import NVML, Holding, Probe
 from gpus.sampler import Sampler, Tick
-from jobs import heartbeats
+from jobs import heartbeats, watchdog
 from jobs.bus import Bus
 from jobs.engines import local_engine
 from jobs.engines.base import Engine
@@ -139,6 +139,7 @@ class Agent:
             if peak >= (booking.peak or 0) + PEAK_STEP:
                 lower = Q(peak=None) | Q(peak__lt=peak)
                 Allocation.objects.filter(lower, pk=booking.pk).update(peak=peak)
+        watchdog.note(self._bookings, tick.used, timezone.now())
         Node.objects.filter(pk=self.node.pk).update(seen_at=timezone.now())
         fleet = tick.fleet
         heartbeats.beat(

@@ -15,7 +15,16 @@ from django.db.models import prefetch_related_objects
 from django.utils import timezone
 
 from gpus.models import Device
-from jobs import dependencies, endings, lifecycle, loglinks, ordering, preempting, preparation
+from jobs import (
+    dependencies,
+    endings,
+    lifecycle,
+    loglinks,
+    ordering,
+    preempting,
+    preparation,
+    watchdog,
+)
 from jobs.core.plan import Start, Wait
 from jobs.engines import local_engine
 from jobs.engines.base import Engine
@@ -48,9 +57,10 @@ class Cycle:
         """
         # 1. What became of the attempts that we know to be open?
         reconcile(self._engine, hinted, self._took_over_at)
-        # 2. Who has waited for a job that has succeeded meanwhile?
+        # 2. Who has waited for a job that has succeeded meanwhile, and who uses more memory than it booked?
         if hinted is None:
             dependencies.release_the_met()
+            watchdog.act(timezone.now())
         # 3. What has changed since the last cycle, and what follows from it?
         self._mirror.refresh()
         self._policy.order(self._mirror)

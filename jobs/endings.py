@@ -82,8 +82,10 @@ def _log_tail(attempt: Attempt, engine: Engine) -> str:
 
 def _as_told(attempt: Attempt, record: dict[str, Any] | None = None) -> Ending:
     outcome = Outcome(attempt.stop_for)
-    reason = Reason.PREEMPTED if outcome is Outcome.PREEMPTED else Reason.USER
     record = record or {}
+    if outcome is Outcome.FAILED:
+        return _failed(Reason.OVER_MEMORY, attempt.detail, record)
+    reason = Reason.PREEMPTED if outcome is Outcome.PREEMPTED else Reason.USER
     return Ending(
         outcome=outcome,
         reason=reason,

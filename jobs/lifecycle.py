@@ -19,13 +19,14 @@ from django.db.models import F
 from django.utils import timezone
 
 from gpus.models import Device, Node
-from jobs import attained, events
+from jobs import attained, bookings, events
 from jobs.core.ending import GAVE_BACK, Ending, Sequel, as_wished, sequel
 from jobs.core.plan import PreemptionRule, WaitCode
 from jobs.core.states import JobState, Outcome, Reason, may_move
-from jobs.models import Allocation, Attempt, Job, JobEvent, User
+from jobs.models import Attempt, Job, JobEvent, User
 
-_MOST_COLOURS = 64
+OVER_MEMORY = "over_memory"
+"""The kind of the event row of a job that is measured above its booking, and is warned or ended."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -252,6 +253,28 @@ def mark_stuck(attempt: Attempt, detail: str) -> bool:
     return True
 
 
+def warn_over_memory(attempt: Attempt, detail: str) -> bool:
+    """Note, once an attempt, that it is measured above its booking; changes no state."""
+    if attempt.events.filter(kind=OVER_MEMORY).exists():
+        return False
+    cause = _Cause(kind=OVER_MEMORY, attempt=attempt, reason=Reason.OVER_MEMORY, detail=detail)
+    job = attempt.job
+    with transaction.atomic():
+        return _stays(job, JobState.RUNNING, cause, hold_by_admin=job.hold_by_admin)
+
+
+def suspend_over_memory(job: Job, attempt: Attempt, detail: str) -> bool:
+    """Have a running job give its cards back, because it is measured above its booking; its owner lets it go on."""
+    cause = _Cause(kind="pause", attempt=attempt, reason=Reason.OVER_MEMORY, detail=detail)
+    return _told_to_end(job, attempt, JobState.SUSPENDING, Outcome.SUSPENDED, cause)
+
+
+def stop_over_memory(job: Job, attempt: Attempt, detail: str) -> bool:
+    """End a running job for good, because it is measured above its booking."""
+    cause = _Cause(kind=OVER_MEMORY, attempt=attempt, reason=Reason.OVER_MEMORY, detail=detail)
+    return _told_to_end(job, attempt, JobState.STOPPING, Outcome.FAILED, cause)
+
+
 def explain_wait(job_ids: Sequence[str], code: WaitCode, numbers: Mapping[str, object]) -> None:
     """Keep the reason why queued jobs wait; changes no state and leaves no event."""
     Job.objects.queued().filter(pk__in=job_ids).update(wait_code=code, wait_numbers=dict(numbers))
@@ -274,6 +297,21 @@ def reprioritise(job: Job, priority: int, actor: User) -> bool:
     return True
 
 
+def _told_to_end(
+    job: Job, attempt: Attempt, state: JobState, outcome: Outcome, cause: _Cause
+) -> bool:
+    """Move a running job on; its attempt is to end with this outcome."""
+    if attempt.number != job.epoch:
+        return False
+    with transaction.atomic():
+        if not _move(job, state, cause, expected=JobState.RUNNING):
+            return False
+        Attempt.objects.open().filter(pk=attempt.pk).update(
+            stop_for=outcome, detail=cause.detail if outcome is Outcome.FAILED else ""
+        )
+    return True
+
+
 def _start(
     job: Job,
     node: Node,
@@ -290,48 +328,20 @@ def _start(
         "wait_numbers": {},
     }
     if job.colour is None:
-        fields["colour"] = _free_colour([device for device, _memory in placements])
+        fields["colour"] = bookings.free_colour([device for device, _memory in placements])
     if not _move(job, JobState.STARTING, _Cause(kind="start"), **fields):
         raise _Stale
     attempt.save(force_insert=True)
-    for device, memory in placements:
-        _book(device, memory)
-    Allocation.objects.bulk_create(
-        Allocation(
-            attempt=attempt,
-            device=device,
-            booked=memory,
-            sm_share=sm_share,
-            exclusive=job.exclusive,
-            created_at=now,
-        )
-        for device, memory in placements
-    )
-    return attempt
-
-
-def _free_colour(devices: Sequence[Device]) -> int:
-    """The lowest colour that no job on these cards has now."""
-    neighbours = Job.objects.filter(
-        attempts__ended_at=None, attempts__allocations__device__in=devices
-    )
-    taken = set(neighbours.exclude(colour=None).values_list("colour", flat=True)[:_MOST_COLOURS])
-    return next((slot for slot in range(_MOST_COLOURS) if slot not in taken), 0)
-
-
-def _book(device: Device, memory: int) -> None:
-    room = Device.objects.filter(
-        pk=device.pk, drained=False, booked__lte=F("memory_total") - memory
-    )
-    if not room.update(booked=F("booked") + memory):
+    if not bookings.make(attempt, placements, sm_share, now):
         raise _Stale
+    return attempt
 
 
 def _close(attempt: Attempt, ending: Ending, now: datetime) -> bool:
     """Mark the attempt ended, note what it has had of its cards, and give its bookings back, once."""
-    bookings = list(attempt.allocations.open().select_related("device"))
+    held = bookings.open_ones(attempt)
     gave_back = ending.outcome in GAVE_BACK
-    attempt.lost_seconds = attained.lost(attempt, len(bookings), now) if gave_back else None
+    attempt.lost_seconds = attained.lost(attempt, len(held), now) if gave_back else None
     closed = Attempt.objects.open().filter(pk=attempt.pk)
     if not closed.update(
         ended_at=now,
@@ -343,10 +353,8 @@ def _close(attempt: Attempt, ending: Ending, now: datetime) -> bool:
         lost_seconds=attempt.lost_seconds,
     ):
         return False
-    for booking in bookings:
-        Device.objects.filter(pk=booking.device_id).update(booked=F("booked") - booking.booked)
-    attempt.allocations.open().update(released_at=now)
-    if had := attained.service(attempt, bookings, now):
+    bookings.release(attempt, held, now)
+    if had := attained.service(attempt, held, now):
         Job.objects.filter(pk=attempt.job_id).update(service=F("service") + had)
     return True
 

@@ -19,6 +19,8 @@ _DEFAULT_THRESHOLD = {"dynamic-sharding": 0.95}
 _MAX_BUSY = {"smart-queue": 1.3, "dynamic-sharding": 1.6}  # 1.0: one job that fills the card
 _MINUTE = 60.0
 PLACEMENTS = ("best-fit", "fragmentation")
+CAPS = ("none", "soft")
+OVER_MEMORY = ("warn", "suspend", "stop")
 
 
 class SettingRefused(ValueError):
@@ -43,6 +45,8 @@ class SiteSettings:
     half_life_hours: float = Rules().half_life / HOUR  # after which past usage counts half
     placement: str = Rules().placement
     save_grace_seconds: float = 120.0  # for a training to save when it gives its cards back
+    cap: str = "soft"  # what keeps a job within the memory that it booked
+    over_memory: str = "warn"  # what becomes of a job that is measured above its booking
 
     @property
     def rules(self) -> Rules:
@@ -192,5 +196,7 @@ _CHECKS: dict[str, tuple[Callable[[object], bool], str]] = {
         "a number of seconds from 5 to 3600; as long as a step, a checkpoint and 3 seconds take at most",
     ),
     "placement": (lambda value: value in PLACEMENTS, ", ".join(PLACEMENTS)),
+    "cap": (lambda value: value in CAPS, ", ".join(CAPS)),
+    "over_memory": (lambda value: value in OVER_MEMORY, ", ".join(OVER_MEMORY)),
 }
 NAMES = tuple(_CHECKS)

@@ -147,6 +147,8 @@ class SettingsOut(Schema):
     save_grace_seconds: float = Field(
         description="for a training to save when it gives its cards back; then it is ended"
     )
+    cap: str = Field(description="what keeps a job within the memory that it booked")
+    over_memory: str = Field(description="warn, suspend or stop who is measured above it")
 
 
 class TokenOut(Schema):

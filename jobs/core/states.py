@@ -52,6 +52,8 @@ class Reason(StrEnum):
     NODE_LOST = "node_lost"
     USER = "user"  # a person asked for it
     PREEMPTED = "preempted"  # made room for another job
+    OVER_MEMORY = "over_memory"  # measured above the memory that it booked, for too long
+    RESTORE_FAILED = "restore_failed"  # its swapped-out memory did not come back
 
 
 class Priority(IntEnum):

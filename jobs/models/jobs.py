@@ -133,6 +133,9 @@ class Attempt(models.Model):
     containment = models.CharField(
         max_length=200, blank=True
     )  # how its process tree is held together
+    cap = models.CharField(
+        max_length=8, blank=True
+    )  # what keeps it within its booking, if anything
     stop_for = models.CharField(
         max_length=10, choices=OUTCOME_CHOICES, blank=True
     )  # the outcome that whoever told it to stop wants
@@ -194,6 +197,10 @@ class Allocation(models.Model):
     device = models.ForeignKey("gpus.Device", on_delete=models.PROTECT, related_name="allocations")
     booked = models.PositiveBigIntegerField()  # bytes
     peak = models.PositiveBigIntegerField(null=True, blank=True)  # most ever measured, bytes
+    over_since = models.DateTimeField(null=True, blank=True)  # it is measured above its booking
+    # the latest measurement while its job gives its cards back, and its time
+    measured = models.PositiveBigIntegerField(null=True, blank=True)
+    measured_at = models.DateTimeField(null=True, blank=True)
     exclusive = models.BooleanField(default=False)
     sm_share = models.FloatField(
         default=0
@@ -206,7 +213,9 @@ class Allocation(models.Model):
     class Meta:
         constraints: ClassVar = [
             models.UniqueConstraint(
-                name="one_allocation_a_card_and_attempt", fields=["attempt", "device"]
+                name="one_allocation_a_card_and_attempt",
+                fields=["attempt", "device"],
+                condition=Q(released_at__isnull=True),
             ),
             models.UniqueConstraint(
                 name="one_exclusive_allocation_a_card",

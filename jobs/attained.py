@@ -10,13 +10,15 @@ from gpus.attribution import charge
 from jobs.core.states import JobState
 from jobs.models import Allocation, Attempt, Job
 
+_STANDS_STILL = ("freeze", "suspend", "requeue")
+"""Event rows within an attempt from which on it does not compute; the last two where it was swapped out."""
+
 
 def service(attempt: Attempt, bookings: Iterable[Allocation], ended_at: datetime) -> float:
     """Weighted GPU-seconds: seconds that it ran x the weight of each card x the share of it that was held."""
     if attempt.started_at is None:
         return 0.0
-    seconds = max(0.0, (ended_at - attempt.started_at).total_seconds())
-    return seconds * sum(map(_rate, bookings))
+    return sum(_rate(each) * _seconds_held(attempt, each, ended_at) for each in bookings)
 
 
 def lost(attempt: Attempt, cards: int, ended_at: datetime) -> float:
@@ -59,6 +61,14 @@ def preemption(attempt: Attempt) -> dict[str, Any]:
     }
 
 
+def _seconds_held(attempt: Attempt, booking: Allocation, ended_at: datetime) -> float:
+    """Since its processes run, or since this booking, where its card was booked again after a swap."""
+    since = attempt.started_at or attempt.created_at
+    if booking.created_at > attempt.created_at:
+        since = max(since, booking.created_at)
+    return max(0.0, (ended_at - since).total_seconds())
+
+
 def _rate(booking: Allocation) -> float:
     """Weighted GPU-seconds a second: the larger of the shares of memory and of busy time."""
     card = booking.device
@@ -67,15 +77,15 @@ def _rate(booking: Allocation) -> float:
 
 
 def _frozen(job: Job, since: datetime, until: datetime) -> float:
-    """Seconds between `since` and `until` in which the job was frozen."""
-    told = job.events.filter(kind__in=("freeze", "thaw"), at__gt=since, at__lt=until)
+    """Seconds between `since` and `until` in which the job was frozen or swapped out."""
+    told = job.events.filter(kind__in=(*_STANDS_STILL, "thaw", "run"), at__gt=since, at__lt=until)
     return _seconds_frozen([(event.kind, event.at) for event in told], until)
 
 
 def _seconds_frozen(changes: Sequence[tuple[str, datetime]], until: datetime) -> float:
     total, frozen_at = 0.0, None
     for kind, at in changes:
-        if kind == "freeze":
+        if kind in _STANDS_STILL:
             frozen_at = frozen_at or at
         elif frozen_at is not None:
             total += (at - frozen_at).total_seconds()

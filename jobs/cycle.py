@@ -20,9 +20,11 @@ from jobs import (
     endings,
     lifecycle,
     loglinks,
+    mps,
     ordering,
     preempting,
     preparation,
+    returning,
     watchdog,
 )
 from jobs.core.plan import Start, Wait
@@ -61,6 +63,7 @@ class Cycle:
         if hinted is None:
             dependencies.release_the_met()
             watchdog.act(timezone.now())
+            mps.look(self._engine)
         # 3. What has changed since the last cycle, and what follows from it?
         self._mirror.refresh()
         self._policy.order(self._mirror)
@@ -98,6 +101,10 @@ class Cycle:
         return [attempt for attempt in attempts if attempt is not None]
 
     def _start(self, start: Start, job: Job, devices: Mapping[str, Device]) -> Attempt | None:
+        swapped = job.open_attempt if job.epoch else None
+        if swapped is not None:
+            returning.take_back(job, swapped, {each.uuid for each in start.placements})
+            return None  # no process is launched: the reconciler brings its memory back
         placements = [(devices[each.uuid], each.memory) for each in start.placements]
         known = self._mirror.scheduler.run(start.job).job
         return lifecycle.start(job, placements[0][0].node, placements, known.sm_share)

@@ -10,7 +10,6 @@ No process is started and nothing is decided here.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -19,26 +18,20 @@ from django.db.models import F
 from django.utils import timezone
 
 from gpus.models import Device, Node
-from jobs import attained, bookings, events
+from jobs import attained, bookings
 from jobs.core.ending import GAVE_BACK, Ending, Sequel, as_wished, sequel
 from jobs.core.plan import PreemptionRule, WaitCode
 from jobs.core.states import JobState, Outcome, Reason, may_move
-from jobs.models import Attempt, Job, JobEvent, User
+from jobs.models import Allocation, Attempt, Job, Swap, User
+from jobs.records import Cause as _Cause
+from jobs.records import record as _record
+from jobs.suspendtimes import SWAP
+
+STAYS = (JobState.SUSPENDED, JobState.QUEUED, JobState.HELD)
+"""States of a job with a swapped-out attempt; when that ends, the job stays and begins another one in its turn."""
 
 OVER_MEMORY = "over_memory"
 """The kind of the event row of a job that is measured above its booking, and is warned or ended."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Cause:
-    """What an event row says of a change: the verb, who, on which attempt, why, numbers. No actor: the scheduler."""
-
-    kind: str
-    actor: User | None = None
-    attempt: Attempt | None = None
-    reason: str = ""
-    detail: str = ""
-    data: Mapping[str, object] = field(default_factory=dict)
 
 
 class _Stale(Exception):
@@ -107,13 +100,12 @@ def mark_running(attempt: Attempt, *, started_at: datetime, containment: str) ->
     job = attempt.job
     first = {} if job.started_at else {"started_at": started_at}
     cause = _Cause(kind="run", attempt=attempt)
-    told = Attempt.objects.open().filter(pk=attempt.pk, stop_for=Outcome.SUSPENDED)
     with transaction.atomic():
         if not _move(job, JobState.RUNNING, cause, expected=JobState.STARTING, **first):
             return False
         attempt.started_at, attempt.containment = started_at, containment
         attempt.save(update_fields=["started_at", "containment"])
-        if told.exists():  # paused while it was starting
+        if _is_paused(attempt):  # paused while it was starting
             _move(job, JobState.SUSPENDING, _Cause(kind="pause", attempt=attempt))
     return True
 
@@ -263,16 +255,75 @@ def warn_over_memory(attempt: Attempt, detail: str) -> bool:
         return _stays(job, JobState.RUNNING, cause, hold_by_admin=job.hold_by_admin)
 
 
-def suspend_over_memory(job: Job, attempt: Attempt, detail: str) -> bool:
-    """Have a running job give its cards back, because it is measured above its booking; its owner lets it go on."""
-    cause = _Cause(kind="pause", attempt=attempt, reason=Reason.OVER_MEMORY, detail=detail)
-    return _told_to_end(job, attempt, JobState.SUSPENDING, Outcome.SUSPENDED, cause)
+def over_memory(job: Job, attempt: Attempt, detail: str, *, ends: bool) -> bool:
+    """Have a running job that is measured above its booking give its cards back, or end it for good."""
+    kind, state = (OVER_MEMORY, JobState.STOPPING) if ends else ("pause", JobState.SUSPENDING)
+    cause = _Cause(kind=kind, attempt=attempt, reason=Reason.OVER_MEMORY, detail=detail)
+    if attempt.number != job.epoch:
+        return False
+    with transaction.atomic():
+        if not _move(job, state, cause, expected=JobState.RUNNING):
+            return False
+        told = (
+            {"stop_for": Outcome.FAILED, "detail": detail}
+            if ends
+            else {"stop_for": Outcome.SUSPENDED}
+        )
+        Attempt.objects.open().filter(pk=attempt.pk).update(**told)
+    return True
 
 
-def stop_over_memory(job: Job, attempt: Attempt, detail: str) -> bool:
-    """End a running job for good, because it is measured above its booking."""
-    cause = _Cause(kind=OVER_MEMORY, attempt=attempt, reason=Reason.OVER_MEMORY, detail=detail)
-    return _told_to_end(job, attempt, JobState.STOPPING, Outcome.FAILED, cause)
+def swapped_out(attempt: Attempt, detail: str) -> bool:
+    """The memory of the attempt is seen gone from its cards: free them, and suspend its job or queue it again."""
+    now, job = timezone.now(), attempt.job
+    preempted = attempt.stop_for == Outcome.PREEMPTED
+    data = attained.preemption(attempt) | {"lost": 0.0} if preempted else {}
+    kind, state = ("requeue", JobState.QUEUED) if preempted else ("suspend", JobState.SUSPENDED)
+    cause = _Cause(kind=kind, attempt=attempt, detail=detail, data=data | {"rung": SWAP})
+    with transaction.atomic():
+        if not _move(job, state, cause, expected=JobState.SUSPENDING):
+            return False
+        Attempt.objects.open().filter(pk=attempt.pk).update(swap=Swap.SWAPPED, stop_for="")
+        _give_back(attempt, bookings.open_ones(attempt), now)
+    return True
+
+
+def take_back(job: Job, attempt: Attempt, device: Device, memory: int) -> bool:
+    """Book its card again for a queued job whose memory is swapped out; it runs when that is back."""
+    fields: dict[str, Any] = {"not_before": None, "wait_code": "", "wait_numbers": {}}
+    try:
+        with transaction.atomic():
+            cause = _Cause(kind="swap_in", attempt=attempt)
+            if not _move(job, JobState.STARTING, cause, expected=JobState.QUEUED, **fields):
+                return False
+            if not bookings.make(attempt, [(device, memory)], 0.0, timezone.now()):
+                raise _Stale
+            Attempt.objects.open().filter(pk=attempt.pk).update(swap=Swap.BACK)
+    except (_Stale, IntegrityError):
+        return False
+    return True
+
+
+def swapped_back(attempt: Attempt) -> bool:
+    """The memory of the attempt is on its card again, and its job runs."""
+    with transaction.atomic():
+        cause = _Cause(kind="run", attempt=attempt)
+        if not _move(attempt.job, JobState.RUNNING, cause, expected=JobState.STARTING):
+            return False
+        Attempt.objects.open().filter(pk=attempt.pk).update(swap=Swap.NO)
+        if _is_paused(attempt):
+            _move(attempt.job, JobState.SUSPENDING, _Cause(kind="pause", attempt=attempt))
+    return True
+
+
+def keep_running(attempt: Attempt, detail: str) -> bool:
+    """Let a job run on that was told to give its cards back, and cannot."""
+    cause = _Cause(kind="unpause", attempt=attempt, detail=detail)
+    with transaction.atomic():
+        if not _move(attempt.job, JobState.RUNNING, cause, expected=JobState.SUSPENDING):
+            return False
+        Attempt.objects.open().filter(pk=attempt.pk).update(stop_for="", preempted_for="")
+    return True
 
 
 def explain_wait(job_ids: Sequence[str], code: WaitCode, numbers: Mapping[str, object]) -> None:
@@ -294,21 +345,6 @@ def reprioritise(job: Job, priority: int, actor: User) -> bool:
         data = {"old": job.priority, "new": priority}
         job.priority = priority
         _record(job, _Cause(kind="priority", actor=actor, data=data), now, old=job.state)
-    return True
-
-
-def _told_to_end(
-    job: Job, attempt: Attempt, state: JobState, outcome: Outcome, cause: _Cause
-) -> bool:
-    """Move a running job on; its attempt is to end with this outcome."""
-    if attempt.number != job.epoch:
-        return False
-    with transaction.atomic():
-        if not _move(job, state, cause, expected=JobState.RUNNING):
-            return False
-        Attempt.objects.open().filter(pk=attempt.pk).update(
-            stop_for=outcome, detail=cause.detail if outcome is Outcome.FAILED else ""
-        )
     return True
 
 
@@ -353,10 +389,14 @@ def _close(attempt: Attempt, ending: Ending, now: datetime) -> bool:
         lost_seconds=attempt.lost_seconds,
     ):
         return False
+    _give_back(attempt, held, now)
+    return True
+
+
+def _give_back(attempt: Attempt, held: Sequence[Allocation], now: datetime) -> None:
     bookings.release(attempt, held, now)
     if had := attained.service(attempt, held, now):
         Job.objects.filter(pk=attempt.job_id).update(service=F("service") + had)
-    return True
 
 
 def _sequel(job: Job, ending: Ending) -> Sequel:
@@ -381,7 +421,12 @@ def _follow(job: Job, attempt: Attempt, ending: Ending, following: Sequel, now: 
     cause = _Cause(
         kind=kind, attempt=attempt, reason=ending.reason, detail=ending.detail, data=data
     )
-    if kind == "end":
+    if job.state in STAYS and attempt.swap in {
+        Swap.SWAPPED,
+        Swap.BROKEN,
+    }:  # it ended while its memory was swapped out
+        moved = _stays(job, JobState(job.state), cause, hold_by_admin=job.hold_by_admin)
+    elif kind == "end":
         moved = _end(job, following.state, cause, ending.outcome, ending.exit_code)
     else:
         not_before = now + timedelta(seconds=following.backoff) if following.backoff else None
@@ -450,26 +495,3 @@ def _stays(job: Job, state: JobState, cause: _Cause, **fields: object) -> bool:
         setattr(job, name, value)
     _record(job, cause, timezone.now(), old=state)
     return True
-
-
-def _record(job: Job, cause: _Cause, at: datetime, *, old: str) -> None:
-    event = JobEvent.objects.create(
-        job=job,
-        attempt=cause.attempt,
-        at=at,
-        actor=cause.actor,
-        kind=cause.kind,
-        old_state=old,
-        new_state=job.state,
-        reason=cause.reason,
-        detail=cause.detail,
-        data=dict(cause.data),
-    )
-    transaction.on_commit(lambda: _announce(event))
-
-
-def _announce(event: JobEvent) -> None:
-    """The dispatcher's own moves do not wake it: it decides after it has made them anyway."""
-    events.announce([event.job_id], event.pk)
-    if event.actor_id is not None:
-        events.wake_dispatcher(event.job_id)

@@ -15,7 +15,7 @@ import yaml
 from django.conf import settings
 from django.utils.translation import gettext as _
 
-from jobs import checkpoints, datasetstore, rundir, softcap
+from jobs import checkpoints, datasetstore, mps, rundir, softcap
 from jobs.account import Account, job_account, make_home
 from jobs.core.jobspec import JobSpec
 from jobs.core.llamafactory import can_resume, can_save_when_told, prepare_config, train_argv
@@ -74,8 +74,10 @@ def prepare(attempt: Attempt) -> AttemptLaunch:
 def _capped(attempt: Attempt, spec: JobSpec, env: dict[str, str], cwd: Path) -> dict[str, str]:
     """What keeps the attempt within its booking, which is noted where it does."""
     trainer = find_trainer(job_account()) if spec.command is None else None
-    added = softcap.variables(attempt, spec, env, trainer=trainer, cwd=cwd)
-    cap = softcap.SOFT if added else ""
+    cap, added = mps.TRIED, mps.variables(attempt)
+    if not added:
+        cap, added = softcap.SOFT, softcap.variables(attempt, spec, env, trainer=trainer, cwd=cwd)
+    cap = cap if added else ""
     if cap != attempt.cap:
         Attempt.objects.filter(pk=attempt.pk).update(cap=cap)
         attempt.cap = cap

@@ -19,7 +19,7 @@ _DEFAULT_THRESHOLD = {"dynamic-sharding": 0.95}
 _MAX_BUSY = {"smart-queue": 1.3, "dynamic-sharding": 1.6}  # 1.0: one job that fills the card
 _MINUTE = 60.0
 PLACEMENTS = ("best-fit", "fragmentation")
-CAPS = ("none", "soft")
+CAPS = ("none", "soft", "mps")
 OVER_MEMORY = ("warn", "suspend", "stop")
 
 
@@ -46,6 +46,7 @@ class SiteSettings:
     placement: str = Rules().placement
     save_grace_seconds: float = 120.0  # for a training to save when it gives its cards back
     cap: str = "soft"  # what keeps a job within the memory that it booked
+    swap_out: bool = False  # suspended jobs may keep their GPU memory in main memory
     over_memory: str = "warn"  # what becomes of a job that is measured above its booking
 
     @property
@@ -197,6 +198,10 @@ _CHECKS: dict[str, tuple[Callable[[object], bool], str]] = {
     ),
     "placement": (lambda value: value in PLACEMENTS, ", ".join(PLACEMENTS)),
     "cap": (lambda value: value in CAPS, ", ".join(CAPS)),
+    "swap_out": (
+        lambda value: isinstance(value, bool),
+        "true, or false: nobody's GPU memory is moved to main memory",
+    ),
     "over_memory": (lambda value: value in OVER_MEMORY, ", ".join(OVER_MEMORY)),
 }
 NAMES = tuple(_CHECKS)

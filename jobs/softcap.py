@@ -63,9 +63,12 @@ def allocator_words(given: str, share: float) -> str:
 
 
 def _is_wanted(attempt: Attempt, booked: list[Allocation]) -> bool:
-    """Not for whole cards, not where bookings are to grow with what is used, not on cards that are none."""
+    """Also where MPS is wanted and cannot be had.
+
+    Not for whole cards, not where bookings are to grow with what is used, not on cards that are none.
+    """
     values = sitesettings.current()
-    if values.cap != SOFT or not booked or jobenv.is_simulated(attempt.node):
+    if values.cap == "none" or not booked or jobenv.is_simulated(attempt.node):
         return False
     modes = {each.device.mode or values.mode for each in booked}
     return not attempt.job.exclusive and Device.Mode.DYNAMIC_SHARDING not in modes

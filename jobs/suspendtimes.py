@@ -11,7 +11,7 @@ from datetime import datetime
 from statistics import median
 from typing import Any
 
-from django.db.models import F, OuterRef, QuerySet, Subquery, Window
+from django.db.models import F, OuterRef, Q, QuerySet, Subquery, Window
 from django.db.models.functions import RowNumber
 
 from jobs.core.states import JobState
@@ -20,6 +20,9 @@ from jobs.querysets import in_parts
 
 DONE = ("suspend", "requeue")
 """The kinds of event rows that say that a job has given its cards back."""
+
+SWAP = "swap"
+"""What such a row has as its `rung` where the memory went to main memory."""
 
 EXPERIENCES = 20
 """The newest suspensions of a kind, or of the site, from which the usual time is taken."""
@@ -39,12 +42,12 @@ def took_by_kind(templates: Collection[str], since: datetime) -> dict[str, list[
     return dict(found)
 
 
-def usual_seconds(job: Job, *, saves: bool) -> float | None:
+def usual_seconds(job: Job, *, saves: bool, swaps: bool = False) -> float | None:
     """What suspending the job will take: the median of its kind, else of the site's jobs of the same sort; or None."""
-    of_kind = JobEvent.objects.filter(job__template=job.template, kind__in=DONE)
-    of_site = JobEvent.objects.filter(kind__in=DONE, attempt__saves_itself=saves)
-    own = _newest(of_kind) if job.template else []
-    took = own or _newest(of_site)
+    rung = Q(data__rung=SWAP) if swaps else Q(data__rung__isnull=True)
+    done = JobEvent.objects.filter(rung, kind__in=DONE)
+    own = _newest(done.filter(job__template=job.template)) if job.template else []
+    took = own or _newest(done if swaps else done.filter(attempt__saves_itself=saves))
     return median(took) if took else None
 
 

@@ -15,7 +15,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from jobs import attained, checkpoints, rundir, sitesettings, suspendtimes
+from jobs import attained, checkpoints, rundir, sitesettings, suspendtimes, swapability
 from jobs.core.llamafactory import can_resume, trains
 from jobs.core.states import JobState
 from jobs.core.units import format_duration, format_size
@@ -28,6 +28,7 @@ class Way(StrEnum):
 
     HOLD = "hold"  # it has none: it only waits
     FREEZE = "freeze"  # it keeps them, and stands still
+    SWAP = "swap"  # its memory moves to main memory, and its processes live on
     SAVES = "saves"  # it writes a checkpoint when it is told to end
     CHECKPOINT = "checkpoint"  # it goes on from the last checkpoint that it wrote by itself
     RESTART = "restart"  # its command starts again from its beginning
@@ -83,14 +84,20 @@ class PauseCost:
         )
 
     def _takes(self) -> str:
+        if self.way is Way.SWAP and self.typical_seconds is None:
+            return _("How long that takes has not been measured here yet.")
         most = format_duration(self.at_most_seconds or 0)
         if self.typical_seconds is None:
             return _("That takes at most %(most)s.") % {"most": most}
         usual = format_duration(max(1, round(self.typical_seconds)))
+        if self.way is Way.SWAP:
+            return _("That usually takes %(usual)s.") % {"usual": usual}
         return _("That usually takes %(usual)s, at most %(most)s.") % {"usual": usual, "most": most}
 
     def _repeats(self) -> str:
         work = format_duration(round(self.repeated_seconds or 0))
+        if self.way is Way.SWAP:
+            return _("It goes on where it stopped, on the same card; nothing is repeated.")
         if self.way is Way.SAVES:
             return _("It saves first and goes on where it stopped; at most one step is repeated.")
         if self.way is Way.RESTART:
@@ -130,6 +137,13 @@ def goes_on(job: Job) -> bool:
 
 def way_of(job: Job, attempt: Attempt) -> Way:
     """How the job would give its cards back."""
+    if not swapability.refusal(job, attempt):
+        return Way.SWAP
+    return next_rung(job, attempt)
+
+
+def next_rung(job: Job, attempt: Attempt) -> Way:
+    """How it would do so if it could not be swapped out."""
     if attempt.saves_itself:
         return Way.SAVES
     if goes_on(job):
@@ -146,12 +160,19 @@ def _cost(job: Job, attempt: Attempt, way: Way) -> PauseCost:
         way=way,
         frees_bytes=sum(booked),
         cards=len(booked),
-        typical_seconds=suspendtimes.usual_seconds(job, saves=saves),
-        at_most_seconds=sitesettings.current().save_grace_seconds if saves else DEFAULT_GRACE_S,
+        typical_seconds=suspendtimes.usual_seconds(job, saves=saves, swaps=way is Way.SWAP),
+        at_most_seconds=_at_most_seconds(way),
         from_step=saved if way is Way.CHECKPOINT else None,
-        repeated_steps={Way.SAVES: 1, Way.CHECKPOINT: again}.get(way),
-        repeated_seconds=0.0 if saves else _repeated_seconds(attempt, way),
+        repeated_steps={Way.SWAP: 0, Way.SAVES: 1, Way.CHECKPOINT: again}.get(way),
+        repeated_seconds=0.0 if way in {Way.SWAP, Way.SAVES} else _repeated_seconds(attempt, way),
     )
+
+
+def _at_most_seconds(way: Way) -> float | None:
+    """After which its processes are killed; a swap kills none."""
+    if way is Way.SWAP:
+        return None
+    return sitesettings.current().save_grace_seconds if way is Way.SAVES else DEFAULT_GRACE_S
 
 
 def _saved_step(job: Job) -> int:

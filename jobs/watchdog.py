@@ -53,9 +53,9 @@ def act(now: datetime) -> int:
 def _act(booking: Allocation, wish: str) -> bool:
     attempt, detail = booking.attempt, _detail(booking)
     if wish == STOP:
-        told = lifecycle.stop_over_memory(attempt.job, attempt, detail)
+        told = lifecycle.over_memory(attempt.job, attempt, detail, ends=True)
     elif wish == SUSPEND and _can_give_back(attempt):
-        told = lifecycle.suspend_over_memory(attempt.job, attempt, detail)
+        told = lifecycle.over_memory(attempt.job, attempt, detail, ends=False)
     else:
         told = lifecycle.warn_over_memory(attempt, detail)
     if told:

@@ -148,6 +148,7 @@ class SettingsOut(Schema):
         description="for a training to save when it gives its cards back; then it is ended"
     )
     cap: str = Field(description="what keeps a job within the memory that it booked")
+    swap_out: bool = Field(description="suspended jobs may keep their GPU memory in main memory")
     over_memory: str = Field(description="warn, suspend or stop who is measured above it")
 
 

@@ -22,7 +22,7 @@ _RETRY_CLASS = {
 }
 GAVE_BACK = frozenset({Outcome.PREEMPTED, Outcome.SUSPENDED})
 """How an attempt ended that was told to give its cards back: it has not been tried in vain."""
-_NEVER_RAN = frozenset({Reason.NOT_CLAIMED})
+_NEVER_RAN = frozenset({Reason.NOT_CLAIMED, Reason.RESTORE_FAILED})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

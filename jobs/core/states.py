@@ -67,8 +67,8 @@ class Priority(IntEnum):
 _S = JobState
 
 TRANSITIONS: dict[JobState, frozenset[JobState]] = {
-    _S.QUEUED: frozenset({_S.HELD, _S.STARTING, _S.CANCELLED, _S.FAILED}),
-    _S.HELD: frozenset({_S.QUEUED, _S.CANCELLED, _S.FAILED}),
+    _S.QUEUED: frozenset({_S.HELD, _S.STARTING, _S.STOPPING, _S.CANCELLED, _S.FAILED}),
+    _S.HELD: frozenset({_S.QUEUED, _S.STOPPING, _S.CANCELLED, _S.FAILED}),
     _S.STARTING: frozenset({_S.RUNNING, _S.STOPPING, _S.QUEUED, _S.FAILED}),
     _S.RUNNING: frozenset(
         {_S.SUSPENDING, _S.SUSPENDED, _S.STOPPING, _S.QUEUED, _S.SUCCEEDED, _S.FAILED}

@@ -115,6 +115,24 @@ class Job(models.Model):
         """Its attempt that has not ended, if any."""
         return self.attempts.filter(ended_at__isnull=True).first()
 
+    @property
+    def is_frozen(self) -> bool:
+        """Whether it is suspended and keeps its memory on its cards."""
+        attempt = self.open_attempt if self.state == JobState.SUSPENDED else None
+        return attempt is not None and attempt.swap != Swap.SWAPPED
+
+
+class Swap(models.TextChoices):
+    """Where an attempt is with moving its memory between its card and main memory: jobs/swapping.py."""
+
+    NO = "", _("not swapped")
+    OUT = "out", _("on its way out")
+    UNDO = "undo", _("taken back, because the card was not seen free")
+    SWAPPED = "swapped", _("in main memory")
+    BACK = "back", _("on its way back")
+    BROKEN = "broken", _("did not come back")
+    FAILED = "failed", _("not tried again")
+
 
 class Attempt(models.Model):
     """One run of a job's processes, from the booking of memory to one outcome."""
@@ -136,6 +154,7 @@ class Attempt(models.Model):
     cap = models.CharField(
         max_length=8, blank=True
     )  # what keeps it within its booking, if anything
+    swap = models.CharField(max_length=8, choices=Swap, blank=True)
     stop_for = models.CharField(
         max_length=10, choices=OUTCOME_CHOICES, blank=True
     )  # the outcome that whoever told it to stop wants

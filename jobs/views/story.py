@@ -32,6 +32,7 @@ _KINDS: dict[str, str | Promise] = {
     "preempt": gettext_lazy("making room"),
     "requeue": gettext_lazy("back to the queue, at its old place"),
     "priority": gettext_lazy("priority changed"),
+    "swap_in": gettext_lazy("its memory goes back to its card"),
     "over_memory": gettext_lazy("more memory than it booked"),
     "stuck": gettext_lazy("processes cannot be ended"),
 }

@@ -17,7 +17,9 @@ class JobState(StrEnum):
     STARTING = "STARTING"  # an attempt holds its bookings; its process does not run yet
     RUNNING = "RUNNING"  # the process of its open attempt runs
     SUSPENDING = "SUSPENDING"  # told to give its card back; still holds what it held
-    SUSPENDED = "SUSPENDED"  # frozen in memory (attempt open) or saved to disk (attempt ended)
+    SUSPENDED = (
+        "SUSPENDED"  # frozen or swapped out (attempt open), or saved to disk (attempt ended)
+    )
     STOPPING = "STOPPING"  # told to end; its processes may still live
     SUCCEEDED = "SUCCEEDED"  # ended as intended
     FAILED = "FAILED"  # ended otherwise, and no attempt is left

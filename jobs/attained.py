@@ -18,7 +18,8 @@ def service(attempt: Attempt, bookings: Iterable[Allocation], ended_at: datetime
     """Weighted GPU-seconds: seconds that it ran x the weight of each card x the share of it that was held."""
     if attempt.started_at is None:
         return 0.0
-    return sum(_rate(each) * _seconds_held(attempt, each, ended_at) for each in bookings)
+    since = attempt.resumed_at or attempt.started_at  # what it had before a swap is counted already
+    return max(0.0, (ended_at - since).total_seconds()) * sum(map(_rate, bookings))
 
 
 def lost(attempt: Attempt, cards: int, ended_at: datetime) -> float:
@@ -59,14 +60,6 @@ def preemption(attempt: Attempt) -> dict[str, Any]:
         "rule": told.get("rule", ""),
         "lost": attempt.lost_seconds,
     }
-
-
-def _seconds_held(attempt: Attempt, booking: Allocation, ended_at: datetime) -> float:
-    """Since its processes run, or since this booking, where its card was booked again after a swap."""
-    since = attempt.started_at or attempt.created_at
-    if booking.created_at > attempt.created_at:
-        since = max(since, booking.created_at)
-    return max(0.0, (ended_at - since).total_seconds())
 
 
 def _rate(booking: Allocation) -> float:

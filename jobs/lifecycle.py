@@ -296,9 +296,10 @@ def take_back(job: Job, attempt: Attempt, device: Device, memory: int) -> bool:
             cause = _Cause(kind="swap_in", attempt=attempt)
             if not _move(job, JobState.STARTING, cause, expected=JobState.QUEUED, **fields):
                 return False
-            if not bookings.make(attempt, [(device, memory)], 0.0, timezone.now()):
+            now = timezone.now()
+            if not bookings.make(attempt, [(device, memory)], 0.0, now):
                 raise _Stale
-            Attempt.objects.open().filter(pk=attempt.pk).update(swap=Swap.BACK)
+            Attempt.objects.open().filter(pk=attempt.pk).update(swap=Swap.BACK, resumed_at=now)
     except (_Stale, IntegrityError):
         return False
     return True

@@ -155,6 +155,7 @@ class Attempt(models.Model):
         max_length=8, blank=True
     )  # what keeps it within its booking, if anything
     swap = models.CharField(max_length=8, choices=Swap, blank=True)
+    resumed_at = models.DateTimeField(null=True, blank=True)  # when it was given its card back
     stop_for = models.CharField(
         max_length=10, choices=OUTCOME_CHOICES, blank=True
     )  # the outcome that whoever told it to stop wants

@@ -134,7 +134,7 @@ def _run(attempt: Attempt) -> Run:
     ended = attempt.ended_at
     return Run(
         attempt=attempt,
-        cards=", ".join(f"gpu{each.device.index}" for each in bookings),
+        cards=", ".join(dict.fromkeys(f"gpu{each.device.index}" for each in bookings)),
         peak=max(peaks, default=None),
         seconds=(ended - (attempt.started_at or attempt.created_at)).total_seconds()
         if ended

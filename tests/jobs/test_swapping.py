@@ -12,11 +12,12 @@ import pytest
 from django.utils import timezone
 
 from gpus.models import Device
-from jobs import actions, returning, sitesettings, swapability, swaphelper, swapping
+from jobs import actions, returning, sitesettings, snapshots, swapability, swaphelper, swapping
 from jobs.core.states import JobState
 from jobs.cycle import Cycle
 from jobs.models import Allocation, Attempt, Job, Swap
 from jobs.refs import ref_of
+from jobs.serialize import job_json
 from jobs.suspension import Way, cost_of_pause
 from jobs.swapability import available_memory
 from tests.jobs.test_pause_processes import trainer, training
@@ -389,3 +390,17 @@ def test_the_time_in_main_memory_is_neither_work_nor_service(site, cuda, command
     actions.cancel(Job.objects.get(pk=command.pk), a_user())
     until(site, cuda, command, JobState.CANCELLED)
     assert Job.objects.get(pk=command.pk).service < had + 60
+
+
+def test_who_has_just_come_back_is_not_sent_away_again_at_once(site, cuda, command):
+    swap_out(site, cuda, command)
+    long_ago = timezone.now() - timedelta(hours=5)
+    Attempt.objects.update(started_at=long_ago)
+    actions.resume(Job.objects.get(pk=command.pk), a_user())
+    fresh = Job.objects.get(pk=command.pk)
+    assert returning.take_back(fresh, attempt_of(command), {site.card.uuid})
+    until(site, cuda, command, JobState.RUNNING)
+    [run] = snapshots.take().snapshot.running
+    assert run.started_at > timezone.now().timestamp() - 60
+    shown = job_json(Job.objects.get(pk=command.pk))["allocations"]
+    assert [each["released_at"] for each in shown] == [None], "one booking a card"

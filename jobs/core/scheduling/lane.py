@@ -23,7 +23,9 @@ class Group:
         self.lanes: dict[Lane, None] = {}
         # in the cycle that is under way:
         self.is_open = False  # there may be room for this kind
-        self.admits: Collection[str] = ()  # else: projects for which there may be, on cards that are kept
+        self.admits: Collection[
+            str
+        ] = ()  # else: projects for which there may be, on cards that are kept
 
 
 class Lane:

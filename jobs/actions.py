@@ -36,11 +36,11 @@ def cancel(job: Job, user: User) -> Job:
     return _act(job, user, lambda fresh: _cancel(fresh, user))
 
 
-def set_priority(job: Job, user: User, priority: Priority) -> Job:
-    """Give the job another priority; for leads of its project and admins."""
+def set_priority(job: Job, user: User, priority: Priority, *, reason: str = "") -> Job:
+    """Give the job another priority; for leads of its project and admins. Its owner reads the reason."""
     if not permissions.can_manage(user, job.project):
         raise _forbidden(_("Only a lead of the project or an admin changes priorities."))
-    if not lifecycle.reprioritise(job, priority, user):
+    if not lifecycle.reprioritise(job, priority, user, detail=reason):
         raise _ended(job)
     return job
 

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from gpus.attribution import charge
+from jobs import bookedspans
 from jobs.core.states import JobState
 from jobs.models import Allocation, Attempt, Job
 
@@ -18,8 +19,15 @@ def service(attempt: Attempt, bookings: Iterable[Allocation], ended_at: datetime
     """Weighted GPU-seconds: seconds that it ran x the weight of each card x the share of it that was held."""
     if attempt.started_at is None:
         return 0.0
-    since = attempt.resumed_at or attempt.started_at  # what it had before a swap is counted already
-    return max(0.0, (ended_at - since).total_seconds()) * sum(map(_rate, bookings))
+    # What it had before it was swapped out is counted already.
+    begun = attempt.resumed_at or attempt.started_at
+    changes, had = bookedspans.changes_of(attempt), 0.0
+    for booking in bookings:
+        changed = changes.get(booking.key, ())
+        for span in bookedspans.spans_of(booking.booked, begun, ended_at, changed):
+            seconds = max(0.0, (span.ended - max(begun, span.begun)).total_seconds())
+            had += seconds * _rate(booking, span.booked)
+    return had
 
 
 def lost(attempt: Attempt, cards: int, ended_at: datetime) -> float:
@@ -62,10 +70,10 @@ def preemption(attempt: Attempt) -> dict[str, Any]:
     }
 
 
-def _rate(booking: Allocation) -> float:
+def _rate(booking: Allocation, booked: int) -> float:
     """Weighted GPU-seconds a second: the larger of the shares of memory and of busy time."""
     card = booking.device
-    memory = charge(booking.booked, booking.peak) / card.memory_total if card.memory_total else 0.0
+    memory = charge(booked, booking.peak) / card.memory_total if card.memory_total else 0.0
     return card.weight * max(memory, booking.sm_share)
 
 

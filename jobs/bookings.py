@@ -24,6 +24,7 @@ def make(
             attempt=attempt,
             device=device,
             booked=memory,
+            asked=memory,
             sm_share=sm_share,
             exclusive=attempt.job.exclusive,
             created_at=now,

@@ -35,6 +35,7 @@ from jobs.models import Attempt, Job
 from jobs.reconciling import reconcile
 from jobs.refs import ref_of
 from jobs.refusals import Refused
+from jobs.sharding import Sharding
 
 _MANY_WAIT = 1_000  # from which on only what is new is explained in each pass
 _MOST_EXPLAINED = 200
@@ -50,6 +51,7 @@ class Cycle:
         self._took_over_at = timezone.now()
         self._mirror = Mirror()
         self._policy = ordering.DispatchersPolicy()
+        self._sharding = Sharding()
 
     def run(self, hinted: Collection[str] | None = None) -> int:
         """Run once; how many attempts were started.
@@ -64,13 +66,16 @@ class Cycle:
             dependencies.release_the_met()
             watchdog.act(timezone.now())
             mps.look(self._engine)
+            # Bookings follow what jobs really use, where cards are shared so
+            self._sharding.keep_books(timezone.now())
         # 3. What has changed since the last cycle, and what follows from it?
         self._mirror.refresh()
         self._policy.order(self._mirror)
+        relief = self._sharding.relieve(self._mirror, timezone.now()) if hinted is None else []
         plan = self._mirror.decide()
         # 4. Book it: one transaction, each start guarded by itself; and tell those who must make room
         started = self._apply(plan.starts)
-        preempting.apply(plan.preemptions)
+        preempting.apply([*relief, *plan.preemptions], also=self._sharding.demands)
         # 5. Now that the bookings are on disk, let the processes begin
         prefetch_related_objects(started, "allocations__device")
         for attempt in started:

@@ -10,11 +10,11 @@ from django.utils.translation import gettext_lazy as _
 from jobs import attained, rundir
 from jobs.checkpoints import trainer_state
 from jobs.core.completion import TAIL_BYTES, Exit, judge_completion
-from jobs.core.ending import GAVE_BACK, Ending
+from jobs.core.ending import GAVE_BACK, Ending, Sequel, sequel
 from jobs.core.llamafactory import trains
 from jobs.core.states import JobState, Outcome, Reason
 from jobs.engines.base import Engine
-from jobs.models import Attempt, Swap
+from jobs.models import Attempt, Job, Swap
 from jobs.refs import ref_of
 
 LOST_DETAILS = {
@@ -54,6 +54,19 @@ def _while_swapped(attempt: Attempt, record: dict[str, Any] | None = None) -> En
         detail=str(detail),
         exit_code=record.get("code"),
         signal=record.get("signal"),
+    )
+
+
+def sequel_of(job: Job, ending: Ending) -> Sequel:
+    """What follows for the job, counted by its attempts that have really been tried."""
+    went_well = ending.outcome is Outcome.SUCCEEDED
+    tried = job.attempts.exclude(started_at=None).exclude(outcome__in=GAVE_BACK)
+    return sequel(
+        ending,
+        state=JobState(job.state),
+        starts=0 if went_well else tried.count(),
+        max_attempts=job.spec.get("max_attempts", 1),
+        retry_on=job.spec.get("retry_on", ()),
     )
 
 

@@ -8,7 +8,7 @@ for nothing.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from statistics import median
@@ -19,6 +19,7 @@ from django.db.models.functions import Coalesce, RowNumber
 
 from gpus.models import HolderReading, Reading
 from jobs.core.expectation import NO_PAST, Past
+from jobs.core.plan import PreemptionRule
 from jobs.core.states import JobState, Outcome
 from jobs.models import Attempt, JobEvent
 from jobs.querysets import in_parts
@@ -30,6 +31,9 @@ LOOK_AGAIN = timedelta(minutes=5)
 REMEMBERED = timedelta(days=90)
 RUNS = 30
 """The newest runs of a kind from which its times are taken."""
+
+PACKING_REMEMBERED = timedelta(hours=24)
+"""For which kinds whose packing did not pay count as demanding as that showed."""
 
 RUNS_WATCHED = 3
 """The newest runs of a kind whose load is taken."""
@@ -61,16 +65,34 @@ class History:
         self._known: dict[str, Past] = {}
         self._looked_at: datetime | None = None
         self._seen_event = 0
+        self._demands: dict[str, tuple[float, datetime]] = {}  # by kind, and until when
+        self._changed: set[str] = set()  # kinds whose demand has changed since the last refresh
 
     def of(self, template: str) -> Past:
         """What is known of a kind."""
-        return self._known.get(template, NO_PAST)
+        past = self._known.get(template, NO_PAST)
+        demand = self._demands.get(template)
+        if demand is None or demand[0] <= past.sm_share:
+            return past
+        return replace(past, sm_share=demand[0])
+
+    def note_demands(self, demands: Mapping[str, float], at: datetime) -> None:
+        """What a packing that did not pay has shown of these kinds; it counts for a while, then is tried again."""
+        until = at + PACKING_REMEMBERED
+        for template, demand in demands.items():
+            known = self._demands.get(template)
+            if template and (known is None or known[1] <= until):
+                self._demands[template] = demand, until
+                self._changed.add(template)
 
     def refresh(self, now: datetime, templates: Collection[str]) -> frozenset[str]:
         """Know these kinds too; those of which something else is known now than before."""
         new = frozenset(templates) - self._known.keys() - {""}
-        grown = self._shown_since(now) & self._known.keys() if self._is_time(now) else set()
-        changed = set()
+        is_time = self._is_time(now)
+        if is_time:
+            self._read_demands(now)
+        grown = self._shown_since(now) & self._known.keys() if is_time else set()
+        changed, self._changed = self._changed, set()
         learned = _learn(now, new | grown)
         for template in new | grown:
             known, past = self._known.get(template), learned.get(template, NO_PAST)
@@ -78,6 +100,18 @@ class History:
                 self._known[template] = past
                 changed.add(template)
         return frozenset(changed - new)
+
+    def _read_demands(self, now: datetime) -> None:
+        """What was noted by any process, and forget what is too old."""
+        for template in [name for name, (_, until) in self._demands.items() if until <= now]:
+            del self._demands[template]
+            self._changed.add(template)
+        rows = JobEvent.objects.filter(
+            at__gte=now - PACKING_REMEMBERED, kind="preempt", data__rule=PreemptionRule.PACKING
+        )
+        for at, data in rows.order_by("pk").values_list("at", "data"):
+            demands = data.get("demands") or {}
+            self.note_demands({str(kind): float(each) for kind, each in demands.items()}, at)
 
     def _is_time(self, now: datetime) -> bool:
         return self._looked_at is None or now - self._looked_at >= LOOK_AGAIN

@@ -18,8 +18,8 @@ from django.db.models import F
 from django.utils import timezone
 
 from gpus.models import Device, Node
-from jobs import attained, bookings
-from jobs.core.ending import GAVE_BACK, Ending, Sequel, as_wished, sequel
+from jobs import attained, bookings, endings
+from jobs.core.ending import GAVE_BACK, Ending, Sequel, as_wished
 from jobs.core.plan import PreemptionRule, WaitCode
 from jobs.core.states import JobState, Outcome, Reason, may_move
 from jobs.models import Allocation, Attempt, Job, Swap, User
@@ -170,7 +170,13 @@ def unsuspend(job: Job, attempt: Attempt, actor: User) -> bool:
 
 
 def preempt(
-    job: Job, attempt: Attempt, *, beneficiary: str, rule: PreemptionRule, lost: float
+    job: Job,
+    attempt: Attempt,
+    *,
+    beneficiary: str,
+    rule: PreemptionRule,
+    lost: float,
+    also: Mapping[str, object] | None = None,
 ) -> bool:
     """Tell a running job to give its cards to another one; it keeps them until its processes are known to be dead.
 
@@ -182,8 +188,9 @@ def preempt(
         beneficiary: public id of the job that room is made for.
         rule: why that one may take its place.
         lost: GPU-seconds of work that are expected to be done again.
+        also: what else its event row tells.
     """
-    data = {"beneficiary": beneficiary, "rule": rule, "lost": lost}
+    data = {"beneficiary": beneficiary, "rule": rule, "lost": lost, **(also or {})}
     cause = _Cause(kind="preempt", attempt=attempt, reason=Reason.PREEMPTED, data=data)
     if attempt.number != job.epoch:
         return False
@@ -222,7 +229,7 @@ def finish(attempt: Attempt, ending: Ending) -> bool:
                 return False
             # a late end of an old attempt frees its bookings and changes nothing else
             if job.epoch == attempt.number and job.is_active:
-                _follow(job, attempt, ending, _sequel(job, ending), now)
+                _follow(job, attempt, ending, endings.sequel_of(job, ending), now)
     except _Stale:
         return False
     return True
@@ -264,11 +271,8 @@ def over_memory(job: Job, attempt: Attempt, detail: str, *, ends: bool) -> bool:
     with transaction.atomic():
         if not _move(job, state, cause, expected=JobState.RUNNING):
             return False
-        told = (
-            {"stop_for": Outcome.FAILED, "detail": detail}
-            if ends
-            else {"stop_for": Outcome.SUSPENDED}
-        )
+        told = {"stop_for": Outcome.FAILED if ends else Outcome.SUSPENDED}
+        told |= {"detail": detail} if ends else {}
         Attempt.objects.open().filter(pk=attempt.pk).update(**told)
     return True
 
@@ -327,6 +331,11 @@ def keep_running(attempt: Attempt, detail: str) -> bool:
     return True
 
 
+def note(job: Job, attempt: Attempt, kind: str, data: Mapping[str, object]) -> None:
+    """Record what changes no state, such as a booking; in the caller's transaction, which holds the job's row."""
+    _record(job, _Cause(kind=kind, attempt=attempt, data=data), timezone.now(), old=job.state)
+
+
 def explain_wait(job_ids: Sequence[str], code: WaitCode, numbers: Mapping[str, object]) -> None:
     """Keep the reason why queued jobs wait; changes no state and leaves no event."""
     Job.objects.queued().filter(pk__in=job_ids).update(wait_code=code, wait_numbers=dict(numbers))
@@ -337,15 +346,17 @@ def explain_hold(job: Job, numbers: Mapping[str, object]) -> None:
     Job.objects.waiting().filter(pk=job.pk).update(wait_numbers=dict(numbers))
 
 
-def reprioritise(job: Job, priority: int, actor: User) -> bool:
-    """Give a waiting or running job another priority."""
+def reprioritise(job: Job, priority: int, actor: User | None, *, detail: str = "") -> bool:
+    """Give a waiting or running job another priority; `detail` says why, in the words of a person."""
     now = timezone.now()
     with transaction.atomic():
         if not Job.objects.active().filter(pk=job.pk).update(priority=priority):
             return False
         data = {"old": job.priority, "new": priority}
         job.priority = priority
-        _record(job, _Cause(kind="priority", actor=actor, data=data), now, old=job.state)
+        _record(
+            job, _Cause(kind="priority", actor=actor, detail=detail, data=data), now, old=job.state
+        )
     return True
 
 
@@ -398,18 +409,6 @@ def _give_back(attempt: Attempt, held: Sequence[Allocation], now: datetime) -> N
     bookings.release(attempt, held, now)
     if had := attained.service(attempt, held, now):
         Job.objects.filter(pk=attempt.job_id).update(service=F("service") + had)
-
-
-def _sequel(job: Job, ending: Ending) -> Sequel:
-    went_well = ending.outcome is Outcome.SUCCEEDED
-    tried = job.attempts.exclude(started_at=None).exclude(outcome__in=GAVE_BACK)
-    return sequel(
-        ending,
-        state=JobState(job.state),
-        starts=0 if went_well else tried.count(),
-        max_attempts=job.spec.get("max_attempts", 1),
-        retry_on=job.spec.get("retry_on", ()),
-    )
 
 
 def _follow(job: Job, attempt: Attempt, ending: Ending, following: Sequel, now: datetime) -> None:

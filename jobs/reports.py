@@ -16,6 +16,7 @@ from django.utils import timezone
 
 from gpus.attribution import charge
 from gpus.models import Reading
+from jobs import bookedspans
 from jobs.core.reports import usage, waste
 from jobs.core.reports.usage import Hold, Sum
 from jobs.core.states import Outcome, Priority
@@ -38,6 +39,7 @@ _COLUMNS = (
     "booked",
     "peak",
     "sm_share",
+    "key",
     "created_at",
     "released_at",
     "attempt__outcome",
@@ -127,28 +129,29 @@ def _holds(wanted: Wanted, now: datetime) -> Iterable[Hold]:
     if wanted.card:
         rows = rows.filter(device__name=wanted.card)
     first, last = _at(wanted.since), _at(min(wanted.until, now))
+    changed = bookedspans.changes_between(wanted.since)
     for row in rows.values_list(*_COLUMNS).iterator(chunk_size=10_000):
-        (job, name, run, owner, project, card, size, weight, booked, peak, busy, *end) = row
+        (job, name, run, owner, project, card, size, weight, at_end, peak, busy, key, *end) = row
         created, released, outcome, reason = end
-        begun = max(first, _at(created))
-        ended = min(last, _at(released or now))
-        if ended > begun:
-            rate = weight * max(charge(booked, peak) / size if size else 0.0, busy)
-            told = f"{name}#{run}"
-            yield Hold(
-                job,
-                told,
-                owner,
-                project,
-                card,
-                booked,
-                peak,
-                begun,
-                ended,
-                outcome,
-                reason,
-                rate,
-            )
+        for span in bookedspans.spans_of(at_end, created, released or now, changed.get(key, ())):
+            begun, ended = max(first, _at(span.begun)), min(last, _at(span.ended))
+            if ended > begun:
+                rate = weight * max(charge(span.booked, peak) / size if size else 0.0, busy)
+                told, booked = f"{name}#{run}", span.booked
+                yield Hold(
+                    job,
+                    told,
+                    owner,
+                    project,
+                    card,
+                    booked,
+                    peak,
+                    begun,
+                    ended,
+                    outcome,
+                    reason,
+                    rate,
+                )
 
 
 def _of(prefix: str, wanted: Wanted) -> Q:

@@ -14,7 +14,7 @@ from django.db.models import F
 from django.urls import reverse
 from django.utils import timezone
 
-from jobs import queue, why
+from jobs import bookedspans, queue, why
 from jobs.core.placement import Verdict
 from jobs.core.scheduling.forecast import Expected
 from jobs.core.states import JobState, Priority
@@ -76,7 +76,8 @@ def event_json(event: JobEvent, preemption: Preemption | None = None) -> dict[st
         "attempt": event.attempt.number if event.attempt else None,
         "actor": event.actor.username if event.actor else None,
         "reason": event.reason or None,
-        "detail": event.detail or (preemption.sentence if preemption else None),
+        "detail": event.detail
+        or (preemption.sentence if preemption else bookedspans.sentence(event) or None),
         "preemption": _preemption_json(preemption) if preemption else None,
     }
 
@@ -181,6 +182,8 @@ def _allocation(booking: Allocation) -> dict[str, Any]:
         "index": device.index,
         "name": device.name,
         "booked_bytes": booking.booked,
+        "asked_bytes": booking.was_asked,
+        "booked_source": "asked" if booking.booked == booking.was_asked else "measured",
         "peak_bytes": booking.peak,
         "released_at": instant(booking.released_at),
     }

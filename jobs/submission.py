@@ -13,6 +13,7 @@ from django.utils.translation import gettext as _
 from jobs import dependencies, lifecycle, memory, memorywords, snapshots
 from jobs.core.constraints import Obstacle
 from jobs.core.estimate.answer import Estimate
+from jobs.core.estimate.kind import memory_kind_of
 from jobs.core.estimate.problems import CannotEstimate
 from jobs.core.jobspec import JobSpec
 from jobs.core.llamafactory import check_config
@@ -323,6 +324,7 @@ def _create(prepared: Prepared, user: User, door: str, cloned_from: Job | None) 
             est_time=spec.est_time,
             time_limit=spec.time_limit,
             template=template_of(spec),
+            memory_kind=memory_kind_of(spec),
             door=door,
             cloned_from=cloned_from,
         )

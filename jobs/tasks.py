@@ -9,7 +9,7 @@ from django.utils import timezone
 from django_q.models import Schedule
 from django_q.tasks import async_task
 
-from jobs import backup, heartbeats, retention
+from jobs import backup, heartbeats, priorityrequests, retention
 from jobs.replay import asking
 
 BEAT = Path("run") / "background.beat"
@@ -18,6 +18,7 @@ BEAT = Path("run") / "background.beat"
 SCHEDULES = {
     "heartbeat": 1,
     "forget_old": 60,
+    "end_priority_requests": 1,
     "back_up": 60,
 }
 """Minutes between two calls of each function of this module."""
@@ -32,6 +33,11 @@ def heartbeat() -> None:
 def forget_old() -> None:
     """Remove what is kept for a time only."""
     retention.forget_old(timezone.now())
+
+
+def end_priority_requests() -> None:
+    """Let priorities fall back whose time is over."""
+    priorityrequests.end_due(timezone.now())
 
 
 def back_up() -> None:

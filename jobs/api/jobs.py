@@ -136,7 +136,8 @@ async def show_job(
 def change_job(request: HttpRequest, job_id: str, wanted: JobChangeIn) -> HttpResponse:
     """Change a job's priority; for leads of its project and admins."""
     job = find_job(request, job_id)
-    actions.set_priority(job, grant(request).user, Priority[wanted.priority.upper()])
+    priority = Priority[wanted.priority.upper()]
+    actions.set_priority(job, grant(request).user, priority, reason=wanted.reason)
     return _one(request, job_id)
 
 

@@ -79,6 +79,10 @@ class AllocationOut(Schema):
     index: int
     name: str
     booked_bytes: int
+    asked_bytes: int = Field(description="what was booked when it started")
+    booked_source: Literal["asked", "measured"] = Field(
+        description="measured: dynamic sharding has made it follow the peak"
+    )
     peak_bytes: int | None = Field(description="most ever measured")
     released_at: datetime | None
 
@@ -172,7 +176,9 @@ class PreemptionOut(Schema):
     """For which job another one gave its cards back."""
 
     beneficiary: str | None = Field(description="the other job; null: not yours to see, or removed")
-    rule: str = Field(description="why it may take the place: reclaim, priority or service")
+    rule: str = Field(
+        description="why it may take the place: reclaim, priority, service, patience, pressure or packing"
+    )
     lost_gpu_seconds: float = Field(description="work that is done again, over all cards together")
     expected: bool = Field(description="true while the job's processes still live")
 
@@ -266,3 +272,4 @@ class JobChangeIn(Schema):
     """What to change in a job."""
 
     priority: PriorityName
+    reason: str = Field("", max_length=300, description="why; its owner reads it")

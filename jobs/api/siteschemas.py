@@ -144,6 +144,13 @@ class SettingsOut(Schema):
     min_run_minutes: float = Field(description="before which no job is suspended for another")
     half_life_hours: float = Field(description="after which past usage counts half")
     placement: str = Field(description="best-fit or fragmentation")
+    sharding_margin: float = Field(
+        description="times the measured peak: what a booking shrinks to under dynamic sharding"
+    )
+    sharding_stable_minutes: float = Field(description="in which the peak must have hardly grown")
+    sharding_stable_steps: int = Field(
+        description="the same in steps, for trainings that tell them; others: three times as long"
+    )
     save_grace_seconds: float = Field(
         description="for a training to save when it gives its cards back; then it is ended"
     )

@@ -3,22 +3,25 @@
 from jobs.models.accounts import ApiToken, SignInLink, User
 from jobs.models.datasets import Dataset, DatasetUpload, TrainingConfig
 from jobs.models.jobs import Allocation, Attempt, Job, JobEvent, Swap
-from jobs.models.projects import Membership, Project, Quota
+from jobs.models.projects import Invitation, Membership, PriorityRequest, Project, Quota
 from jobs.models.replays import Replay
-from jobs.models.site import Heartbeat, IdempotentAnswer, Lease, SiteSetting
+from jobs.models.site import Announcement, Heartbeat, IdempotentAnswer, Lease, SiteSetting
 
 __all__ = [
     "Allocation",
+    "Announcement",
     "ApiToken",
     "Attempt",
     "Dataset",
     "DatasetUpload",
     "Heartbeat",
     "IdempotentAnswer",
+    "Invitation",
     "Job",
     "JobEvent",
     "Lease",
     "Membership",
+    "PriorityRequest",
     "Project",
     "Quota",
     "Replay",

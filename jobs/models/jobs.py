@@ -48,6 +48,9 @@ class Job(models.Model):
     template = models.CharField(
         max_length=64, blank=True
     )  # the same for jobs of the same kind: jobs/core/template.py
+    memory_kind = models.CharField(
+        max_length=64, blank=True
+    )  # the same for jobs that need the same memory: jobs/core/estimate/kind.py
     datasets = models.ManyToManyField("jobs.Dataset", related_name="jobs", blank=True)
     cloned_from = models.ForeignKey(
         "self", on_delete=models.SET_NULL, null=True, blank=True, related_name="clones"
@@ -100,6 +103,7 @@ class Job(models.Model):
             models.Index(name="job_queue", fields=["state", "-priority", "submitted_at"]),
             models.Index(name="job_newest_of_project", fields=["project", "-submitted_at"]),
             models.Index(name="job_newest_of_template", fields=["template", "-finished_at"]),
+            models.Index(name="job_newest_of_memory_kind", fields=["memory_kind", "-finished_at"]),
         ]
 
     def __str__(self) -> str:
@@ -170,6 +174,9 @@ class Attempt(models.Model):
     lost_seconds = models.FloatField(
         null=True, blank=True
     )  # GPU-seconds of work that its preemption threw away
+    alone_rate = models.FloatField(
+        null=True, blank=True
+    )  # steps a second while nobody else was on its card; None: not measured
 
     objects = AttemptQuerySet.as_manager()
 
@@ -216,11 +223,15 @@ class Allocation(models.Model):
     attempt = models.ForeignKey(Attempt, on_delete=models.CASCADE, related_name="allocations")
     device = models.ForeignKey("gpus.Device", on_delete=models.PROTECT, related_name="allocations")
     booked = models.PositiveBigIntegerField()  # bytes
+    asked = models.PositiveBigIntegerField(null=True, blank=True)  # bytes booked at the start
     peak = models.PositiveBigIntegerField(null=True, blank=True)  # most ever measured, bytes
     over_since = models.DateTimeField(null=True, blank=True)  # it is measured above its booking
     # the latest measurement while its job gives its cards back, and its time
     measured = models.PositiveBigIntegerField(null=True, blank=True)
     measured_at = models.DateTimeField(null=True, blank=True)
+    steady_peak = models.PositiveBigIntegerField(null=True, blank=True)  # has hardly grown since
+    steady_since = models.DateTimeField(null=True, blank=True)
+    steady_step = models.PositiveBigIntegerField(null=True, blank=True)  # of the training then
     exclusive = models.BooleanField(default=False)
     sm_share = models.FloatField(
         default=0
@@ -252,6 +263,11 @@ class Allocation(models.Model):
 
     def __str__(self) -> str:
         return f"{self.booked} bytes of {self.device} for {self.attempt}"
+
+    @property
+    def was_asked(self) -> int:
+        """What was booked at the start, in bytes."""
+        return self.booked if self.asked is None else self.asked
 
 
 class JobEvent(models.Model):

@@ -52,7 +52,7 @@ def create_token(request: HttpRequest) -> HttpResponse:
 def revoke_token(request: HttpRequest, token_id: int) -> HttpResponse:
     """Make one of the reader's tokens useless."""
     token = get_object_or_404(viewer_of(request).api_tokens, pk=token_id)
-    tokens.revoke(token)
+    tokens.revoke(token, viewer_of(request))
     messages.success(request, _("The token “%(name)s” is revoked.") % {"name": token.name})
     return redirect("account")
 

@@ -19,7 +19,7 @@ from jobs.models import Allocation, Job, JobEvent, User
 from jobs.preemptions import Preemption
 from jobs.refusals import Refused
 from jobs.sight import sight_of
-from jobs.views import story
+from jobs.views import goingahead, story
 from jobs.views.deeds import deeds_for, held_words
 from jobs.views.joblog import last_lines
 from jobs.views.signedin import job_for, viewer_of
@@ -33,7 +33,9 @@ _BAD_ENDINGS = frozenset({"failed", "lost"})
 def job_page(request: HttpRequest, job_id: str) -> HttpResponse:
     """Everything about one job."""
     job = job_for(request, job_id)
-    context = _live(job, viewer_of(request)) | {
+    viewer = viewer_of(request)
+    context = _live(job, viewer) | {
+        "goes_ahead": goingahead.panel(job, viewer),
         "spec": task_text(job.spec),
         "datasets": job.datasets.all(),
     }
@@ -74,7 +76,12 @@ def priority(request: HttpRequest, job_id: str) -> HttpResponse:
     wanted = request.POST.get("priority", "").upper()
     if wanted not in Priority.__members__:
         return HttpResponseBadRequest("priority: low, medium or high")
-    return _do(request, job_id, lambda job, user: actions.set_priority(job, user, Priority[wanted]))
+    reason = request.POST.get("reason", "").strip()
+    return _do(
+        request,
+        job_id,
+        lambda job, user: actions.set_priority(job, user, Priority[wanted], reason=reason),
+    )
 
 
 def _do(request: HttpRequest, job_id: str, deed: Callable[[Job, User], Job]) -> HttpResponse:

@@ -21,7 +21,7 @@ from jobs import signin
 from jobs.models import User
 from jobs.views import throttle
 
-_BACKEND = "django.contrib.auth.backends.ModelBackend"
+BACKEND = "django.contrib.auth.backends.ModelBackend"
 
 
 @method_decorator(login_not_required, name="dispatch")
@@ -69,7 +69,7 @@ def signin_link(request: HttpRequest, token: str) -> HttpResponse:
     user = signin.use(token)
     if user is None:
         return render(request, "account/signin_link.html", {"owner": None}, status=410)
-    login(request, user, backend=_BACKEND)
+    login(request, user, backend=BACKEND)
     return signed_in(redirect(reverse(settings.LOGIN_REDIRECT_URL)), user)
 
 

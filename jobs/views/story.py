@@ -10,9 +10,10 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from jobs import bookedspans
 from jobs.core.states import TERMINAL
-from jobs.core.units import format_duration
-from jobs.models import Attempt, JobEvent
+from jobs.core.units import format_duration, format_size
+from jobs.models import Allocation, Attempt, JobEvent
 from jobs.preemptions import Preemption
 from jobs.views.words import STATES, Look, reason_words
 
@@ -34,6 +35,8 @@ _KINDS: dict[str, str | Promise] = {
     "priority": gettext_lazy("priority changed"),
     "swap_in": gettext_lazy("its memory goes back to its card"),
     "over_memory": gettext_lazy("more memory than it booked"),
+    "shrink": gettext_lazy("less memory booked"),
+    "grow": gettext_lazy("more memory booked"),
     "stuck": gettext_lazy("processes cannot be ended"),
 }
 
@@ -66,6 +69,7 @@ class Run:
 
     attempt: Attempt
     cards: str
+    booked: str  # what its bookings are now, and where that comes from; empty where it is what was asked
     peak: int | None  # bytes, the most on one card
     seconds: float | None
 
@@ -102,12 +106,17 @@ def _step(event: JobEvent, note: str) -> Step:
     )
 
 
+def kind_words(kind: str) -> str:
+    """What an event of this kind is called."""
+    return str(_KINDS.get(kind, kind))
+
+
 def _kind(event: JobEvent) -> str:
     return str(_KINDS.get(event.kind, STATES[event.new_state].word))
 
 
 def _note(event: JobEvent, preemption: Preemption | None) -> str:
-    why = preemption.sentence if preemption else _repeated(event)
+    why = preemption.sentence if preemption else _repeated(event) or bookedspans.sentence(event)
     parts = [
         _("by %(name)s") % {"name": event.actor.username} if event.actor else "",
         _("attempt %(number)s") % {"number": event.attempt.number}
@@ -135,8 +144,20 @@ def _run(attempt: Attempt) -> Run:
     return Run(
         attempt=attempt,
         cards=", ".join(dict.fromkeys(f"gpu{each.device.index}" for each in bookings)),
+        booked=" ".join(filter(None, map(_booked, bookings))),
         peak=max(peaks, default=None),
         seconds=(ended - (attempt.started_at or attempt.created_at)).total_seconds()
         if ended
         else None,
     )
+
+
+def _booked(booking: Allocation) -> str:
+    """What became of a booking that followed the job's use."""
+    if booking.booked == booking.was_asked:
+        return ""
+    return _("gpu%(index)s: %(booked)s booked, as measured; %(asked)s asked.") % {
+        "index": booking.device.index,
+        "booked": format_size(booking.booked),
+        "asked": format_size(booking.was_asked),
+    }

@@ -174,7 +174,11 @@ def _facts(job: Mapping[str, Any], preempted: Sequence[str] = ()) -> list[tuple[
 
 
 def _allocation(item: Mapping[str, Any]) -> str:
-    return f"gpu{item['index']} on {item['node']}, {words.card_size(item['booked_bytes'])} booked"
+    booked, asked = item["booked_bytes"], item.get("asked_bytes") or item["booked_bytes"]
+    told = f"gpu{item['index']} on {item['node']}, {words.card_size(booked)} booked"
+    if booked == asked:
+        return told
+    return f"{told} (as measured; {words.card_size(asked)} asked)"
 
 
 def _ending(job: Mapping[str, Any]) -> str:

@@ -72,7 +72,7 @@ def _pause(job: Job, user: User, keep_memory: bool) -> bool:
     match JobState(job.state):
         case JobState.QUEUED:
             return lifecycle.hold(job, user, by_admin=_by_admin(job, user))
-        case JobState.SUSPENDED if not keep_memory and job.open_attempt is not None:
+        case JobState.SUSPENDED if not keep_memory and job.is_frozen:
             raise _refusal(
                 job,
                 "frozen",
@@ -154,7 +154,7 @@ def _resume(job: Job, user: User) -> bool:
             raise _forbidden(_("An admin holds this job, and only an admin releases it."))
         case JobState.HELD:
             return lifecycle.release(job, user)
-        case JobState.SUSPENDED if job.open_attempt is not None:
+        case JobState.SUSPENDED if job.is_frozen:
             return lifecycle.thaw(job, user)
         case JobState.SUSPENDED:
             return lifecycle.release(job, user)

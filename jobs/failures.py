@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 
 from jobs import outofmemory, remedywords
 from jobs.core.ending import Ending
-from jobs.core.outofmemory import OUT_OF_MEMORY, Shortage
+from jobs.core.outofmemory import OF_A_CARD, OUT_OF_MEMORY, Shortage
 from jobs.core.remedies import Remedy, gpu_remedies, host_remedies
 from jobs.core.states import JobState, Outcome, Reason
 from jobs.core.units import format_size
@@ -42,7 +42,7 @@ class Failure:
     @property
     def diagnosis(self) -> str:
         """What is known of the shortage, with its numbers; empty where nothing is."""
-        if self.attempt.reason != Reason.GPU_OUT_OF_MEMORY:
+        if self.attempt.reason not in OF_A_CARD:
             return ""
         parts = [self._had(), self._asked(), self._why()]
         return " ".join(part for part in parts if part)
@@ -146,7 +146,7 @@ def _told(job: Job, attempt: Attempt) -> Failure:
     if attempt.reason == Reason.HOST_OUT_OF_MEMORY:
         remedies = host_remedies(outofmemory.config_of(job))
         return Failure(**found, remedies=remedies, advice=_host_advice())
-    if attempt.reason != Reason.GPU_OUT_OF_MEMORY:
+    if attempt.reason not in OF_A_CARD:
         return Failure(**found)
     shortage = _shortage(attempt)
     ending = Ending(outcome=Outcome.FAILED, reason=Reason.GPU_OUT_OF_MEMORY, shortage=shortage)

@@ -1,7 +1,8 @@
-"""What succeeded jobs of each kind have shown: how long they ran, and how much of a card they keep busy when alone.
+"""What jobs of each kind have shown: how long they ran, how busy they keep a card alone, how long a suspension takes.
 
 Kinds are `Job.template`. What is known of a kind is read when a job of it first turns up, and again some minutes after
-another one has succeeded; a value that hardly changes stays as it is, so that nobody's plans change for nothing.
+another one has succeeded or was suspended; a value that hardly changes stays as it is, so that nobody's plans change
+for nothing.
 """
 
 from __future__ import annotations
@@ -10,9 +11,10 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from statistics import median
 from typing import Any, NamedTuple
 
-from django.db.models import Avg, Count, Exists, F, Max, OuterRef, Subquery, Window
+from django.db.models import Avg, Count, Exists, F, Max, OuterRef, Q, Subquery, Window
 from django.db.models.functions import Coalesce, RowNumber
 
 from gpus.models import HolderReading, Reading
@@ -21,6 +23,7 @@ from jobs.core.plan import PreemptionRule
 from jobs.core.states import JobState, Outcome
 from jobs.models import Attempt, JobEvent
 from jobs.querysets import in_parts
+from jobs.suspendtimes import DONE, took_by_kind
 
 LOOK_AGAIN = timedelta(minutes=5)
 """Between two looks for what has succeeded meanwhile."""
@@ -88,7 +91,7 @@ class History:
         is_time = self._is_time(now)
         if is_time:
             self._read_demands(now)
-        grown = self._succeeded_since(now) & self._known.keys() if is_time else set()
+        grown = self._shown_since(now) & self._known.keys() if is_time else set()
         changed, self._changed = self._changed, set()
         learned = _learn(now, new | grown)
         for template in new | grown:
@@ -113,24 +116,26 @@ class History:
     def _is_time(self, now: datetime) -> bool:
         return self._looked_at is None or now - self._looked_at >= LOOK_AGAIN
 
-    def _succeeded_since(self, now: datetime) -> frozenset[str]:
-        """Kinds of which a job has succeeded since the last look."""
+    def _shown_since(self, now: datetime) -> frozenset[str]:
+        """Kinds of which a job has succeeded, or gave its cards back, since the last look."""
         first, self._looked_at = self._looked_at is None, now
         events = JobEvent.objects.filter(pk__gt=self._seen_event)
         self._seen_event = events.aggregate(last=Max("pk"))["last"] or self._seen_event
         if first:
             return frozenset()
-        ends = events.filter(pk__lte=self._seen_event, new_state=JobState.SUCCEEDED)
+        shows = Q(new_state=JobState.SUCCEEDED) | Q(kind__in=DONE)
+        ends = events.filter(shows, pk__lte=self._seen_event)
         return frozenset(ends.values_list("job__template", flat=True))
 
 
 def _differ(known: Past, past: Past) -> bool:
     if (known.sm_share, known.count == 0) != (past.sm_share, past.count == 0):
         return True
-    return past.count > 0 and any(
-        abs(new - old) > _HARDLY * old
-        for old, new in ((known.usual, past.usual), (known.long, past.long))
-    )
+    if (known.suspend is None) != (past.suspend is None):
+        return True
+    times = [(known.usual, past.usual), (known.long, past.long)] if past.count else []
+    times += [(known.suspend or 0.0, past.suspend or 0.0)]
+    return any(abs(new - old) > _HARDLY * old for old, new in times)
 
 
 def _learn(now: datetime, templates: Collection[str]) -> dict[str, Past]:
@@ -141,13 +146,16 @@ def _learn(now: datetime, templates: Collection[str]) -> dict[str, Past]:
     saved = _saved_before(run for each in runs.values() for run in each)
     watched = [run for each in runs.values() for run in each[:RUNS_WATCHED]]
     busy = _busy_alone([run.token for run in watched])
-    return {
+    shown = {
         template: Past.of(
             [_seconds(run) + saved.get(run.job, 0.0) for run in each],
             _share([busy[run.token] for run in each[:RUNS_WATCHED] if run.token in busy]),
         )
         for template, each in runs.items()
     }
+    for template, took in took_by_kind(templates, now - REMEMBERED).items():
+        shown[template] = replace(shown.get(template, NO_PAST), suspend=median(took))
+    return shown
 
 
 def _newest_runs(now: datetime, templates: Collection[str]) -> Iterator[_Run]:

@@ -17,7 +17,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from gpus.models import Device, HolderReading, Reading
-from jobs import lifecycle, rundir, sitesettings, suspension
+from jobs import lifecycle, records, rundir, sitesettings, suspension
 from jobs.core.idleness import STILL, CardMinute, Sighting, Verdict, judge, may_be_suspended
 from jobs.core.states import JobState, Reason
 from jobs.core.units import DAY, HOUR, MINUTE, format_duration
@@ -99,7 +99,7 @@ def keep(attempt: Attempt, user: User, seconds: float) -> bool:
         words = {"time": format_duration(seconds)}
         detail = _("for %(time)s, whatever its cards do") % words
         data = {"until": until.isoformat()}
-        lifecycle.note(attempt.job, attempt, "keep", data, actor=user, detail=detail)
+        records.note(attempt.job, attempt, "keep", data, actor=user, detail=detail)
     return True
 
 
@@ -159,7 +159,7 @@ def _warn(attempt: Attempt, verdict: Verdict, sighting: Sighting, *, first: bool
         if same.update(**fields):
             kind = "hang" if hangs else "idle"
             data = {"seconds": round(lasting), "log_silent_s": round(sighting.log_silent)}
-            lifecycle.note(
+            records.note(
                 attempt.job, attempt, kind, data, detail=_told(sighting, lasting, hangs=hangs)
             )
 
@@ -181,7 +181,7 @@ def _clear(attempt: Attempt) -> None:
     with transaction.atomic():
         warned = Attempt.objects.open().filter(pk=attempt.pk, idle_kind=attempt.idle_kind)
         if warned.update(idle_kind="", idle_warned_at=None, idle_since=None):
-            lifecycle.note(attempt.job, attempt, "busy", {})
+            records.note(attempt.job, attempt, "busy", {})
     attempt.idle_kind = ""
 
 

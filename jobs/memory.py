@@ -18,8 +18,9 @@ from jobs.core.estimate.answer import Estimate, Peaks, above, corrected, estimat
 from jobs.core.estimate.kind import memory_kind_of
 from jobs.core.estimate.problems import CannotEstimate
 from jobs.core.jobspec import JobSpec
+from jobs.core.outofmemory import OF_A_CARD
 from jobs.core.snapshot import DeviceView, JobView
-from jobs.core.states import Outcome, Reason
+from jobs.core.states import Outcome
 from jobs.core.template import template_of
 from jobs.core.units import GIB
 from jobs.history import REMEMBERED, RUNS
@@ -91,7 +92,7 @@ def _measured(**kind: str) -> list[int]:
             peak__gt=0,
             **{f"attempt__job__{name}": value for name, value in kind.items()},
         )
-        .exclude(attempt__reason=Reason.GPU_OUT_OF_MEMORY)
+        .exclude(attempt__reason__in=OF_A_CARD)
         .order_by("-attempt")
         .values_list("attempt")
         .annotate(most=Max("peak"))
@@ -102,7 +103,7 @@ def _measured(**kind: str) -> list[int]:
 def _ran_out_at(memory_kind: str) -> int:
     """The largest peak at which a run ran out of GPU memory: the next one needs more. 0 where none did."""
     runs = Allocation.objects.filter(
-        attempt__reason=Reason.GPU_OUT_OF_MEMORY,
+        attempt__reason__in=OF_A_CARD,
         attempt__job__memory_kind=memory_kind,
         attempt__ended_at__gte=timezone.now() - REMEMBERED,
     )

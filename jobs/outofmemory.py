@@ -13,16 +13,15 @@ from jobs.core.constraints import Need, is_of_type
 from jobs.core.ending import Ending
 from jobs.core.estimate.answer import estimate_of
 from jobs.core.estimate.problems import CannotEstimate
-from jobs.core.outofmemory import Had, NextNeed, next_need
+from jobs.core.outofmemory import OF_A_CARD, Had, NextNeed, next_need
 from jobs.core.remedies import Case
-from jobs.core.states import Reason
 from jobs.memory import local_config
 from jobs.models import Attempt, Job
 
 
 def with_next_need(attempt: Attempt, ending: Ending) -> Ending:
     """The same ending, with what the next attempt is to have, where the task allows another one after this."""
-    if ending.reason is not Reason.GPU_OUT_OF_MEMORY:
+    if ending.reason not in OF_A_CARD:
         return ending
     if "oom" not in attempt.job.spec.get("retry_on", ()):
         return ending

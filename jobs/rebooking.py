@@ -12,7 +12,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import F
 
 from gpus.models import Device
-from jobs import lifecycle
+from jobs import records
 from jobs.bookedspans import GROW, SHRINK
 from jobs.models import Allocation, Job
 
@@ -44,7 +44,7 @@ def rebook(booking: Allocation, memory: int, *, margin: float) -> bool:
                 booked=F("booked") + more
             ):
                 raise _Stale
-            lifecycle.note(
+            records.note(
                 job, booking.attempt, SHRINK if more < 0 else GROW, _told(booking, memory, margin)
             )
     except (_Stale, IntegrityError):

@@ -223,14 +223,15 @@ def _expected_end(job: Job) -> datetime | None:
 
 
 def _latest_bookings(jobs: Iterable[Job]) -> dict[str, list[Allocation]]:
-    """What each job's latest attempt holds, or held when it ended."""
+    """What each job's latest attempt holds, or held last: one booking a card."""
     found = (
         Allocation.objects.filter(attempt__job__in=[job.pk for job in jobs])
         .filter(attempt__number=F("attempt__job__epoch"))
         .select_related("device__node", "attempt")
-        .order_by("device__index")
+        .order_by("device__index", "pk")
     )
+    latest = {(booking.attempt.job_id, booking.device_id): booking for booking in found}
     grouped: dict[str, list[Allocation]] = defaultdict(list)
-    for booking in found:
-        grouped[booking.attempt.job_id].append(booking)
+    for (job, _device), booking in latest.items():
+        grouped[job].append(booking)
     return grouped

@@ -113,6 +113,27 @@ WORDS: dict[str, Words] = {
         label=_("Grace of an idle job, minutes"),
         effect=_("Between the warning and the pause; its owner can keep it running for longer."),
     ),
+    "cap": Words(
+        label=_("Memory cap"),
+        effect=_(
+            "What keeps a job within the memory that it booked: nothing, PyTorch's own allocator, or NVIDIA MPS where"
+            " it can be had."
+        ),
+    ),
+    "over_memory": Words(
+        label=_("More memory than booked"),
+        effect=_(
+            "What becomes of a job that is measured above its booking for ten seconds: it is warned, gives its card"
+            " back if it can, or ends."
+        ),
+    ),
+    "swap_out": Words(
+        label=_("Swap suspended jobs out"),
+        effect=_(
+            "A job that gives its card back may keep its GPU memory in the machine's main memory and go on later"
+            " where it stopped, where driver and job allow it."
+        ),
+    ),
     "open_queue": Words(
         label=_("Open queue"),
         effect=_(

@@ -21,6 +21,8 @@ _MODES = tuple(mode.value for mode in Device.Mode)
 _MINUTE = 60.0
 PLACEMENTS = ("best-fit", "fragmentation")
 IDLE_ACTIONS = ("warn", "suspend")
+CAPS = ("none", "soft", "mps")
+OVER_MEMORY = ("warn", "suspend", "stop")
 
 
 class SettingRefused(ValueError):
@@ -51,6 +53,9 @@ class SiteSettings:
     idle_minutes: float | None = 30.0  # of doing nothing before a job is warned; None: nobody looks
     idle_grace_minutes: float = 15.0  # between the warning and what follows
     idle_action: str = "warn"
+    cap: str = "soft"  # what keeps a job within the memory that it booked
+    swap_out: bool = False  # suspended jobs may keep their GPU memory in main memory
+    over_memory: str = "warn"  # what becomes of a job that is measured above its booking
 
     @property
     def rules(self) -> Rules:
@@ -272,5 +277,11 @@ _CHECKS: dict[str, tuple[Callable[[object], bool], str]] = {
     ),
     "idle_action": (lambda value: value in IDLE_ACTIONS, ", ".join(IDLE_ACTIONS)),
     "placement": (lambda value: value in PLACEMENTS, ", ".join(PLACEMENTS)),
+    "cap": (lambda value: value in CAPS, ", ".join(CAPS)),
+    "swap_out": (
+        lambda value: isinstance(value, bool),
+        "true, or false: nobody's GPU memory is moved to main memory",
+    ),
+    "over_memory": (lambda value: value in OVER_MEMORY, ", ".join(OVER_MEMORY)),
 }
 NAMES = tuple(_CHECKS)

@@ -279,13 +279,18 @@ class PauseCostOut(Schema):
     """What a pause without `keep_memory` means."""
 
     possible: bool
-    way: Literal["hold", "freeze", "saves", "checkpoint", "restart", "none"] = Field(
-        description="it only waits; stays in memory; saves first; goes on from its last checkpoint; begins anew; cannot"
+    way: Literal["hold", "freeze", "swap", "saves", "checkpoint", "restart", "none"] = Field(
+        description="it only waits; stays in memory; moves to main memory; saves first;"
+        " goes on from its last checkpoint; begins anew; cannot"
     )
     frees_bytes: int = Field(description="on all its cards together")
     cards: int
-    typical_seconds: float | None = Field(description="as measured on this site; null: never seen")
-    at_most_seconds: float | None = Field(description="after which its processes are killed")
+    typical_seconds: float | None = Field(
+        description="as measured on jobs of its kind, else of this site; null: never seen"
+    )
+    at_most_seconds: float | None = Field(
+        description="after which its processes are killed; null: they are not"
+    )
     from_step: int | None = Field(description="of the checkpoint that it goes on from; 0: none yet")
     repeated_steps: int | None = Field(description="about as many are done again; null: not known")
     repeated_seconds: float | None = Field(description="of running that are done again")

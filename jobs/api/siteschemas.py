@@ -159,6 +159,9 @@ class SettingsOut(Schema):
     )
     idle_grace_minutes: float = Field(description="between the warning and the suspension")
     idle_action: Literal["warn", "suspend"]
+    cap: str = Field(description="what keeps a job within the memory that it booked")
+    swap_out: bool = Field(description="suspended jobs may keep their GPU memory in main memory")
+    over_memory: str = Field(description="warn, suspend or stop who is measured above it")
 
 
 class TokenOut(Schema):

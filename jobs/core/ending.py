@@ -17,6 +17,7 @@ _RETRY_CLASS = {
     Reason.NODE_REBOOTED: "lost",
     Reason.NODE_LOST: "lost",
     Reason.GPU_OUT_OF_MEMORY: "oom",
+    Reason.OVER_MEMORY: "oom",
     Reason.HOST_OUT_OF_MEMORY: "oom",
     Reason.EXIT_CODE: "failed",
     Reason.SIGNAL: "failed",
@@ -24,7 +25,7 @@ _RETRY_CLASS = {
 }
 GAVE_BACK = frozenset({Outcome.PREEMPTED, Outcome.SUSPENDED})
 """How an attempt ended that was told to give its cards back: it has not been tried in vain."""
-_NEVER_RAN = frozenset({Reason.NOT_CLAIMED})
+_NEVER_RAN = frozenset({Reason.NOT_CLAIMED, Reason.RESTORE_FAILED})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -13,7 +13,10 @@ from jobs.core.estimate.answer import MARGIN
 from jobs.core.states import Reason
 from jobs.core.units import GIB
 
-OUT_OF_MEMORY = frozenset({Reason.GPU_OUT_OF_MEMORY, Reason.HOST_OUT_OF_MEMORY})
+OF_A_CARD = frozenset({Reason.GPU_OUT_OF_MEMORY, Reason.OVER_MEMORY})
+"""The card's memory ran out for it: by its own word, or because the watchdog ended it above its booking."""
+
+OUT_OF_MEMORY = OF_A_CARD | {Reason.HOST_OUT_OF_MEMORY}
 
 GROWTH = 1.5
 """How much more is booked for the next attempt, at least, where nothing tells how much was missing."""

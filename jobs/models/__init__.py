@@ -2,7 +2,7 @@
 
 from jobs.models.accounts import ApiToken, SignInLink, User
 from jobs.models.datasets import Dataset, DatasetUpload, TrainingConfig
-from jobs.models.jobs import Allocation, Attempt, Job, JobEvent
+from jobs.models.jobs import Allocation, Attempt, Job, JobEvent, Swap
 from jobs.models.projects import Invitation, Membership, PriorityRequest, Project, Quota
 from jobs.models.replays import Replay
 from jobs.models.site import Announcement, Heartbeat, IdempotentAnswer, Lease, SiteSetting
@@ -27,6 +27,7 @@ __all__ = [
     "Replay",
     "SignInLink",
     "SiteSetting",
+    "Swap",
     "TrainingConfig",
     "User",
 ]

@@ -119,6 +119,24 @@ class Job(models.Model):
         """Its attempt that has not ended, if any."""
         return self.attempts.filter(ended_at__isnull=True).first()
 
+    @property
+    def is_frozen(self) -> bool:
+        """Whether it is suspended and keeps its memory on its cards."""
+        attempt = self.open_attempt if self.state == JobState.SUSPENDED else None
+        return attempt is not None and attempt.swap != Swap.SWAPPED
+
+
+class Swap(models.TextChoices):
+    """Where an attempt is with moving its memory between its card and main memory: jobs/swapping.py."""
+
+    NO = "", _("not swapped")
+    OUT = "out", _("on its way out")
+    UNDO = "undo", _("taken back, because the card was not seen free")
+    SWAPPED = "swapped", _("in main memory")
+    BACK = "back", _("on its way back")
+    BROKEN = "broken", _("did not come back")
+    FAILED = "failed", _("not tried again")
+
 
 class Attempt(models.Model):
     """One run of a job's processes, from the booking of memory to one outcome."""
@@ -137,6 +155,11 @@ class Attempt(models.Model):
     containment = models.CharField(
         max_length=200, blank=True
     )  # how its process tree is held together
+    cap = models.CharField(
+        max_length=8, blank=True
+    )  # what keeps it within its booking, if anything
+    swap = models.CharField(max_length=8, choices=Swap, blank=True)
+    resumed_at = models.DateTimeField(null=True, blank=True)  # when it was given its card back
     stop_for = models.CharField(
         max_length=10, choices=OUTCOME_CHOICES, blank=True
     )  # the outcome that whoever told it to stop wants
@@ -209,6 +232,10 @@ class Allocation(models.Model):
     booked = models.PositiveBigIntegerField()  # bytes
     asked = models.PositiveBigIntegerField(null=True, blank=True)  # bytes booked at the start
     peak = models.PositiveBigIntegerField(null=True, blank=True)  # most ever measured, bytes
+    over_since = models.DateTimeField(null=True, blank=True)  # it is measured above its booking
+    # the latest measurement while its job gives its cards back, and its time
+    measured = models.PositiveBigIntegerField(null=True, blank=True)
+    measured_at = models.DateTimeField(null=True, blank=True)
     steady_peak = models.PositiveBigIntegerField(null=True, blank=True)  # has hardly grown since
     steady_since = models.DateTimeField(null=True, blank=True)
     steady_step = models.PositiveBigIntegerField(null=True, blank=True)  # of the training then
@@ -224,7 +251,9 @@ class Allocation(models.Model):
     class Meta:
         constraints: ClassVar = [
             models.UniqueConstraint(
-                name="one_allocation_a_card_and_attempt", fields=["attempt", "device"]
+                name="one_allocation_a_card_and_attempt",
+                fields=["attempt", "device"],
+                condition=Q(released_at__isnull=True),
             ),
             models.UniqueConstraint(
                 name="one_exclusive_allocation_a_card",
@@ -246,6 +275,11 @@ class Allocation(models.Model):
     def was_asked(self) -> int:
         """What was booked at the start, in bytes."""
         return self.booked if self.asked is None else self.asked
+
+    @property
+    def allowed(self) -> int:
+        """Bytes that the job may use: what was booked at the start, though that may have shrunk since, or grown."""
+        return max(self.booked, self.was_asked)
 
 
 class JobEvent(models.Model):

@@ -100,8 +100,12 @@ def _freeze(job: Job) -> Deed:
 
 
 def _resume_effect(job: Job) -> str:
-    if job.open_attempt is not None:
+    if job.is_frozen:
         return _("Goes on at once where it stopped.")
+    if job.open_attempt is not None:
+        return _(
+            "Puts it back into the queue, at its old place; it goes on where it stopped, on the same card."
+        )
     if suspension.goes_on(job):
         return _(
             "Puts it back into the queue, at its old place; it goes on from its last checkpoint."

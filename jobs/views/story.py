@@ -34,6 +34,8 @@ _KINDS: dict[str, str | Promise] = {
     "preempt": gettext_lazy("making room"),
     "requeue": gettext_lazy("back to the queue, at its old place"),
     "priority": gettext_lazy("priority changed"),
+    "swap_in": gettext_lazy("its memory goes back to its card"),
+    "over_memory": gettext_lazy("more memory than it booked"),
     "shrink": gettext_lazy("less memory booked"),
     "grow": gettext_lazy("more memory booked"),
     "stuck": gettext_lazy("processes cannot be ended"),
@@ -147,7 +149,7 @@ def _run(attempt: Attempt) -> Run:
     ended = attempt.ended_at
     return Run(
         attempt=attempt,
-        cards=", ".join(f"gpu{each.device.index}" for each in bookings),
+        cards=", ".join(dict.fromkeys(f"gpu{each.device.index}" for each in bookings)),
         booked=" ".join(filter(None, map(_booked, bookings))),
         peak=max(peaks, default=None),
         seconds=(ended - (attempt.started_at or attempt.created_at)).total_seconds()

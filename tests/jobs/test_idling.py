@@ -11,7 +11,7 @@ import pytest
 from django.utils import timezone
 
 from gpus.models import Device, HolderReading, Reading
-from jobs import actions, endings, idling, lifecycle, rundir, sitesettings
+from jobs import actions, endings, idling, records, rundir, sitesettings
 from jobs.api.schemas import EventsOut, JobOut
 from jobs.core.states import JobState, Outcome, Reason
 from jobs.core.units import GIB
@@ -272,7 +272,7 @@ def test_two_looks_at_the_same_moment_warn_once(settings):
 
 def test_a_look_that_is_cut_off_leaves_a_warning_whole_or_none(settings, monkeypatch):
     job, _attempt = running(settings)
-    monkeypatch.setattr(lifecycle, "note", cut_off)
+    monkeypatch.setattr(records, "note", cut_off)
     with pytest.raises(Killed):
         look()
     monkeypatch.undo()

@@ -17,7 +17,7 @@ from django.utils import timezone
 from gpus.models import Device
 from gpus.readings import Holding
 from gpus.sampler import Sampler
-from jobs import lifecycle, preempting, sitesettings
+from jobs import lifecycle, preempting, records, sitesettings
 from jobs.core.constraints import room
 from jobs.core.ending import Ending
 from jobs.core.states import JobState, Outcome, Reason
@@ -181,14 +181,14 @@ class Site:
 @pytest.fixture
 def dying(monkeypatch):
     """The dispatcher dies in the middle of a change of a booking, as well."""
-    note, dice = lifecycle.note, random.Random(7)
+    note, dice = records.note, random.Random(7)
 
     def note_or_die(*told: object) -> None:
         note(*told)
         if dice.random() < 0.1:
             raise Dies
 
-    monkeypatch.setattr(lifecycle, "note", note_or_die)
+    monkeypatch.setattr(records, "note", note_or_die)
 
 
 @pytest.mark.usefixtures("dying")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -19,6 +20,8 @@ _DEFAULT_THRESHOLD = {"dynamic-sharding": 0.95}
 _MAX_BUSY = {"smart-queue": 1.3, "dynamic-sharding": 1.6}  # 1.0: one job that fills the card
 _MINUTE = 60.0
 PLACEMENTS = ("best-fit", "fragmentation")
+SIGNUPS = ("nobody", "domains", "everybody")
+_DOMAIN = re.compile(r"(?:[a-z0-9-]+\.)+[a-z0-9-]+", re.ASCII)
 
 
 class SettingRefused(ValueError):
@@ -43,6 +46,10 @@ class SiteSettings:
     half_life_hours: float = Rules().half_life / HOUR  # after which past usage counts half
     placement: str = Rules().placement
     save_grace_seconds: float = 120.0  # for a training to save when it gives its cards back
+    private_webhooks: bool = False  # webhooks may reach private addresses, and by http
+    signup: str = "nobody"  # who gets an account by signing in elsewhere
+    signup_domains: tuple[str, ...] = ()  # of e-mail addresses, for "domains"
+    signup_project: str | None = None  # slug of the project that newcomers join; None: none
 
     @property
     def rules(self) -> Rules:
@@ -149,6 +156,16 @@ def _share_or_none(value: object) -> bool:
     return 0 < value <= 1
 
 
+def _domains(value: object) -> bool:
+    if not isinstance(value, list | tuple) or len(value) > 100:
+        return False
+    return all(isinstance(each, str) and _DOMAIN.fullmatch(each) for each in value)
+
+
+def _project_or_none(value: object) -> bool:
+    return value is None or Project.objects.filter(slug=str(value)).exists()
+
+
 def _amount(least: float, most: float) -> Callable[[object], bool]:
     def test(value: object) -> bool:
         if isinstance(value, bool) or not isinstance(value, int | float):
@@ -192,5 +209,18 @@ _CHECKS: dict[str, tuple[Callable[[object], bool], str]] = {
         "a number of seconds from 5 to 3600; as long as a step, a checkpoint and 3 seconds take at most",
     ),
     "placement": (lambda value: value in PLACEMENTS, ", ".join(PLACEMENTS)),
+    "private_webhooks": (
+        lambda value: isinstance(value, bool),
+        "true, or false: webhooks reach public addresses only, by https",
+    ),
+    "signup": (lambda value: value in SIGNUPS, ", ".join(SIGNUPS)),
+    "signup_domains": (
+        _domains,
+        "a list of domains of e-mail addresses, such as [\"example.org\"]",
+    ),
+    "signup_project": (
+        _project_or_none,
+        "the slug of a project, or null: newcomers wait until somebody adds them to one",
+    ),
 }
 NAMES = tuple(_CHECKS)

@@ -10,6 +10,8 @@ from django_q.models import Schedule
 from django_q.tasks import async_task
 
 from jobs import backup, heartbeats, retention
+from jobs.notify import sending, taking
+from jobs.notify import watching as looking
 from jobs.replay import asking
 
 BEAT = Path("run") / "background.beat"
@@ -19,6 +21,7 @@ SCHEDULES = {
     "heartbeat": 1,
     "forget_old": 60,
     "back_up": 60,
+    "notify": 1,
 }
 """Minutes between two calls of each function of this module."""
 
@@ -37,6 +40,18 @@ def forget_old() -> None:
 def back_up() -> None:
     """This hour's copy of the database."""
     backup.back_up(timezone.now())
+
+
+def notify() -> None:
+    """Tell people what happened and what is about to. The web processes do so too, and sooner."""
+    taking.read_on(timezone.now())
+    looking.look(timezone.now())
+    sending.send_due()
+
+
+def send_messages() -> None:
+    """Send what is due outside."""
+    sending.send_due()
 
 
 def replay(replay_id: str) -> None:

@@ -147,6 +147,14 @@ class SettingsOut(Schema):
     save_grace_seconds: float = Field(
         description="for a training to save when it gives its cards back; then it is ended"
     )
+    private_webhooks: bool = Field(
+        description="webhooks may reach private addresses, and by http"
+    )
+    signup: Literal["nobody", "domains", "everybody"] = Field(
+        description="who gets an account by signing in elsewhere"
+    )
+    signup_domains: list[str] = Field(description="of e-mail addresses, for `domains`")
+    signup_project: str | None = Field(description="the project that newcomers join")
 
 
 class TokenOut(Schema):

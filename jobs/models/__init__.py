@@ -3,6 +3,13 @@
 from jobs.models.accounts import ApiToken, SignInLink, User
 from jobs.models.datasets import Dataset, DatasetUpload, TrainingConfig
 from jobs.models.jobs import Allocation, Attempt, Job, JobEvent
+from jobs.models.notifications import (
+    Channel,
+    Delivery,
+    Notification,
+    ReadingPlace,
+    SignInFailures,
+)
 from jobs.models.projects import Membership, Project, Quota
 from jobs.models.replays import Replay
 from jobs.models.site import Heartbeat, IdempotentAnswer, Lease, SiteSetting
@@ -11,17 +18,22 @@ __all__ = [
     "Allocation",
     "ApiToken",
     "Attempt",
+    "Channel",
     "Dataset",
     "DatasetUpload",
+    "Delivery",
     "Heartbeat",
     "IdempotentAnswer",
     "Job",
     "JobEvent",
     "Lease",
     "Membership",
+    "Notification",
     "Project",
     "Quota",
+    "ReadingPlace",
     "Replay",
+    "SignInFailures",
     "SignInLink",
     "SiteSetting",
     "TrainingConfig",

@@ -21,7 +21,7 @@ from jobs import signin
 from jobs.models import User
 from jobs.views import throttle
 
-_BACKEND = "django.contrib.auth.backends.ModelBackend"
+BACKEND = "django.contrib.auth.backends.ModelBackend"
 
 
 @method_decorator(login_not_required, name="dispatch")
@@ -30,6 +30,9 @@ class SignIn(LoginView):
 
     template_name = "account/signin.html"
     redirect_authenticated_user = True
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        return super().get_context_data(**kwargs) | {"services": settings.COOP_SSO}
 
     def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         name = request.POST.get("username", "")
@@ -69,7 +72,7 @@ def signin_link(request: HttpRequest, token: str) -> HttpResponse:
     user = signin.use(token)
     if user is None:
         return render(request, "account/signin_link.html", {"owner": None}, status=410)
-    login(request, user, backend=_BACKEND)
+    login(request, user, backend=BACKEND)
     return signed_in(redirect(reverse(settings.LOGIN_REDIRECT_URL)), user)
 
 

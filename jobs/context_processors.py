@@ -14,6 +14,7 @@ from gpus.models import Node
 from jobs import permissions
 from jobs.account import isolation_level
 from jobs.models import User
+from jobs.notify import inbox
 from jobs.policies import alarm
 
 THEME_COOKIE = "theme"
@@ -34,8 +35,14 @@ def site(request: HttpRequest) -> dict[str, Any]:
     return {
         "theme": _theme(request),
         "site_notices": SimpleLazyObject(lambda: _notices(request)),
+        "unread_count": SimpleLazyObject(lambda: _unread(request)),
         "may_see_reports": SimpleLazyObject(lambda: _may_see_reports(request)),
     }
+
+
+def _unread(request: HttpRequest) -> int:
+    user = getattr(request, "user", None)
+    return inbox.unread(user.pk) if isinstance(user, User) else 0
 
 
 def _may_see_reports(request: HttpRequest) -> bool:

@@ -216,7 +216,7 @@ _CHECKS: dict[str, tuple[Callable[[object], bool], str]] = {
     "signup": (lambda value: value in SIGNUPS, ", ".join(SIGNUPS)),
     "signup_domains": (
         _domains,
-        "a list of domains of e-mail addresses, such as [\"example.org\"]",
+        'a list of domains of e-mail addresses, such as ["example.org"]',
     ),
     "signup_project": (
         _project_or_none,

@@ -147,9 +147,7 @@ class SettingsOut(Schema):
     save_grace_seconds: float = Field(
         description="for a training to save when it gives its cards back; then it is ended"
     )
-    private_webhooks: bool = Field(
-        description="webhooks may reach private addresses, and by http"
-    )
+    private_webhooks: bool = Field(description="webhooks may reach private addresses, and by http")
     signup: Literal["nobody", "domains", "everybody"] = Field(
         description="who gets an account by signing in elsewhere"
     )

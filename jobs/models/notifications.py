@@ -73,7 +73,9 @@ class Channel(models.Model):
     paused = models.BooleanField(default=False)
     created_at = models.DateTimeField(auto_now_add=True)
     claimed_until = models.DateTimeField(null=True, blank=True)  # somebody is sending to it
-    next_at = models.DateTimeField(null=True, blank=True)  # not before: after a message or a failure
+    next_at = models.DateTimeField(
+        null=True, blank=True
+    )  # not before: after a message or a failure
     failures = models.PositiveSmallIntegerField(default=0)  # in a row
     last_sent_at = models.DateTimeField(null=True, blank=True)
     last_error = models.CharField(max_length=300, blank=True)

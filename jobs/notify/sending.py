@@ -106,7 +106,9 @@ def _try(channel: Channel, message: Message) -> str:
         try:
             target = unseal(channel.sealed)
         except CannotUnseal:
-            return _("The address cannot be read any more: the site's key has changed. Add it anew.")
+            return _(
+                "The address cannot be read any more: the site's key has changed. Add it anew."
+            )
         try:
             SENDERS[channel.service](target, message)
         except SendFailed as failed:

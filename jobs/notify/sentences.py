@@ -166,7 +166,7 @@ def _clock(text: object) -> str:
 
 
 def _parts(states: Mapping[str, int]) -> str:
-    """"990 succeeded, 10 failed"."""
+    """ "990 succeeded, 10 failed"."""
     words: dict[str, Callable[[int], str]] = {
         JobState.SUCCEEDED: lambda n: ngettext("%(n)s succeeded", "%(n)s succeeded", n),
         JobState.FAILED: lambda n: ngettext("%(n)s failed", "%(n)s failed", n),
@@ -193,9 +193,7 @@ _MANY: dict[str, Callable[[int], str]] = {
     Kind.ENDED: lambda n: ngettext(
         "%(count)s job ended: %(parts)s.", "%(count)s jobs ended: %(parts)s.", n
     ),
-    Kind.PAUSED: lambda n: ngettext(
-        "%(count)s job was paused.", "%(count)s jobs were paused.", n
-    ),
+    Kind.PAUSED: lambda n: ngettext("%(count)s job was paused.", "%(count)s jobs were paused.", n),
     Kind.PREEMPTED: lambda n: ngettext(
         "%(count)s job makes room for others.", "%(count)s jobs make room for others.", n
     ),

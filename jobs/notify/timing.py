@@ -12,7 +12,11 @@ MONDAY = 0
 
 
 def due(
-    now: datetime, rhythm: str, quiet: tuple[time, time] | None, zone: tzinfo, settle: timedelta = SETTLE
+    now: datetime,
+    rhythm: str,
+    quiet: tuple[time, time] | None,
+    zone: tzinfo,
+    settle: timedelta = SETTLE,
 ) -> datetime:
     """When something that happens at `now` is sent, as an instant.
 

@@ -1,7 +1,7 @@
 """What happens when a service has said who somebody is: sign them in, link the service, or say why not.
 
-Accounts are found by the service's own id of the person and by nothing else. An e-mail address never leads to an account:
-a service may let people write any address they like. All of it is decided here, none of it by django-allauth's own pages.
+Accounts are found by the service's own id of the person and by nothing else. An e-mail address never leads to one: a
+service may let people write any address they like. All of it is decided here, none of it by django-allauth's own pages.
 """
 
 from __future__ import annotations
@@ -40,11 +40,13 @@ class Doorkeeper(DefaultSocialAccountAdapter):
         self,
         request: HttpRequest,
         provider: Any,
-        error: Any = None,
-        exception: Any = None,
-        extra_context: Any = None,
+        error: Any = None,  # noqa: ARG002 - the library's signature
+        exception: Any = None,  # noqa: ARG002 - the library's signature
+        extra_context: Any = None,  # noqa: ARG002 - the library's signature
     ) -> NoReturn:
-        words = _("Signing in with %(service)s did not work. Try again; if it stays so, tell an admin.")
+        words = _(
+            "Signing in with %(service)s did not work. Try again; if it stays so, tell an admin."
+        )
         raise refused(request, words % {"service": provider.name}, status=502)
 
 
@@ -59,7 +61,9 @@ def _check_subject(request: HttpRequest, sociallogin: SocialLogin) -> None:
     data = sociallogin.account.extra_data
     token, info = data.get("id_token"), data.get("userinfo")
     if token and info and token.get("sub") != info.get("sub"):
-        raise refused(request, _("The service's answers contradict each other; nobody is signed in."))
+        raise refused(
+            request, _("The service's answers contradict each other; nobody is signed in.")
+        )
 
 
 def _link(request: HttpRequest, sociallogin: SocialLogin) -> HttpResponse:
@@ -68,7 +72,9 @@ def _link(request: HttpRequest, sociallogin: SocialLogin) -> HttpResponse:
         return redirect("signin")
     service = {"service": _service(sociallogin)}
     if sociallogin.is_existing and sociallogin.user != viewer:
-        messages.error(request, _("This account of %(service)s belongs to somebody else here.") % service)
+        messages.error(
+            request, _("This account of %(service)s belongs to somebody else here.") % service
+        )
     else:
         if not sociallogin.is_existing:
             sociallogin.connect(request, viewer)

@@ -49,7 +49,9 @@ def begin(request: HttpRequest, service: str) -> HttpResponse:
     try:
         answer = provider.redirect(request, process, next_url=request.GET.get("next") or None)
     except (RequestException, OAuth2Error, KeyError, ValueError):
-        words = _("%(service)s does not answer as it should. Try again in a while, or tell an admin.")
+        words = _(
+            "%(service)s does not answer as it should. Try again in a while, or tell an admin."
+        )
         return refused(request, words % {"service": provider.name}, status=502).response
     assert isinstance(answer, HttpResponse)  # noqa: S101 - the library has no types
     return answer
@@ -65,7 +67,9 @@ def openid_callback(request: HttpRequest, provider_id: str) -> HttpResponse:
     try:
         answer = view(request)
     except (KeyError, ValueError) as error:  # what it answered lacks something
-        words = _("%(service)s does not answer as it should. Try again in a while, or tell an admin.")
+        words = _(
+            "%(service)s does not answer as it should. Try again in a while, or tell an admin."
+        )
         name = settings.COOP_SSO[provider_id]
         raise refused(request, words % {"service": name}, status=502) from error
     assert isinstance(answer, HttpResponse)  # noqa: S101 - the library has no types

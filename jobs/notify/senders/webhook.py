@@ -75,7 +75,9 @@ def checked(address: str) -> SplitResult:
         raise SendFailed(words)
     if url.username or url.password or url.fragment:
         raise SendFailed(
-            _("The address may have no user name, password or fragment (#). Use the query, or the signature.")
+            _(
+                "The address may have no user name, password or fragment (#). Use the query, or the signature."
+            )
         )
     return url
 

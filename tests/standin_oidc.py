@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from tests.standin import Answer, Request, StandIn
 
 CLIENT_ID = "coop"
-CLIENT_SECRET = "secret-of-the-client"  # noqa: S105 - of a provider that lives for one test
+CLIENT_SECRET = "secret-of-the-client"
 
 
 @dataclass

@@ -82,7 +82,8 @@ def unlink(request: HttpRequest, account_id: int) -> HttpResponse:
     viewer = viewer_of(request)
     linked = SocialAccount.objects.filter(user=viewer)
     account = get_object_or_404(linked, pk=account_id)
-    if not viewer.has_usable_password() and linked.count() == 1:
+    has_password = bool(viewer.password) and viewer.has_usable_password()
+    if not has_password and linked.count() == 1:
         messages.error(request, _("This is your only way to sign in. Set a password first."))
         return redirect("account")
     name = settings.COOP_SSO.get(account.provider, account.provider)

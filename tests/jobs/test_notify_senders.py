@@ -19,9 +19,13 @@ from tests.standin import Answer, StandIn
 
 pytestmark = pytest.mark.django_db
 MESSAGE = Message(
-    title="job-1#1 has failed", text="http://coop/jobs/x/", kind="ended", items=({"kind": "ended"},), id="m1"
+    title="job-1#1 has failed",
+    text="http://coop/jobs/x/",
+    kind="ended",
+    items=({"kind": "ended"},),
+    id="m1",
 )
-SECRET = "a-secret-of-the-robot"  # noqa: S105 - of a robot that is not there
+SECRET = "a-secret-of-the-robot"
 
 
 def answering(body=None, status=200, **headers):
@@ -86,13 +90,13 @@ def test_slack_is_sent_by_apprise_and_its_refusal_is_told(monkeypatch):
 
     asked = []
     with answering({}, 403) as server:
-        real = requests.post
+        real = requests.request
 
-        def to_the_stand_in(url, *args, **kwargs):
+        def to_the_stand_in(method, url, **kwargs):
             asked.append(url)
-            return real(server.url, *args, **kwargs)
+            return real(method, server.url, **kwargs)
 
-        monkeypatch.setattr(requests, "post", to_the_stand_in)
+        monkeypatch.setattr(requests, "request", to_the_stand_in)
         target = Target(address="https://hooks.slack.com/services/T0123ABCD/B0123ABCD/" + "a" * 24)
         with pytest.raises(SendFailed, match="403"):
             services.send(target, MESSAGE)

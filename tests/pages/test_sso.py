@@ -10,6 +10,7 @@ from tests.pages.conftest import watch
 from tests.pages.service import Service, sign_in
 from tests.pages.test_accessibility import SMALL_TARGETS, found_by_axe
 from tests.standin_oidc import CLIENT_ID, CLIENT_SECRET, Provider
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.browser
 
@@ -86,7 +87,9 @@ def test_a_verified_address_of_an_allowed_domain_gets_an_account_in_the_project(
 
 def test_an_account_is_never_found_by_an_address_or_a_name(visitor, sso_site, provider):
     allow(sso_site, signup="everybody")
-    sso_site.shell("from jobs.models import User; User.objects.filter(username='linked').update(email='x@y.org')")
+    sso_site.shell(
+        "from jobs.models import User; User.objects.filter(username='linked').update(email='x@y.org')"
+    )
     provider.person = {
         "sub": "u-2",
         "preferred_username": "linked",
@@ -116,6 +119,11 @@ def test_a_person_links_the_service_comes_in_with_it_and_takes_it_away(
         "from jobs.models import User\n"
         "u = User.objects.get(username='linked'); u.set_password('odd-and-long-7'); u.save()"
     )
+    back = sign_in(browser, sso_site, "linked").new_page()
+    back.goto("/account/")
+    back.get_by_role("button", name="Take Team ID away").click()
+    expect(back.locator("#messages")).to_contain_text("Team ID does not sign you in any more.")
+    back.context.close()
     own.close()
 
 
@@ -128,7 +136,9 @@ def test_a_person_links_the_service_comes_in_with_it_and_takes_it_away(
     ],
     ids=["signature", "audience", "subject"],
 )
-def test_an_answer_that_is_not_right_signs_nobody_in(visitor, sso_site, provider, wrong, complaints):
+def test_an_answer_that_is_not_right_signs_nobody_in(
+    visitor, sso_site, provider, wrong, complaints
+):
     allow(sso_site, signup="everybody")
     for name, value in wrong.items():
         setattr(provider, name, value)
@@ -156,8 +166,6 @@ def test_the_sign_in_with_its_buttons_has_no_barrier_and_fits_a_phone(browser, s
 
 
 def test_the_throttle_holds_over_a_restart_of_the_web_process(browser, sso_site):
-    from tests.waiting import wait_until
-
     context = browser.new_context(base_url=sso_site.url)
     page = context.new_page()
 

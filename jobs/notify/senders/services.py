@@ -22,7 +22,7 @@ def send(target: Target, message: Message) -> None:
     service = apprise.Apprise.instantiate(target.address, suppress_exceptions=True)
     if service is None:
         raise SendFailed(_("The address is not complete; make the channel anew."))
-    with apprise.LogCapture(level=apprise.logging.WARNING) as said:
+    with apprise.LogCapture(level=apprise.logging.WARNING, fmt="%(message)s") as said:
         arrived = service.notify(body=message.text or message.title, title=message.title)
         words = said.getvalue().strip().rpartition("\n")[2]
     if not arrived:

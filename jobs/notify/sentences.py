@@ -44,7 +44,7 @@ class Told:
 def in_words(rows: Iterable[Row], visible: QuerySet[Job]) -> list[Told]:
     """The rows in words; `visible`: the jobs that the reader may see. Their jobs must have been fetched."""
     listed = list(rows)
-    numbers = [row.data.get("event") for row in listed if row.kind == Kind.PREEMPTED and row.job]
+    numbers = [int(row.data["event"]) for row in listed if row.kind == Kind.PREEMPTED and row.job]
     events = JobEvent.objects.filter(pk__in=numbers).select_related("job")
     told = preemptions.told(events, visible)
     ids = {row.job.pk for row in listed if row.job}
@@ -166,7 +166,7 @@ def _clock(text: object) -> str:
 
 
 def _parts(states: Mapping[str, int]) -> str:
-    """ "990 succeeded, 10 failed"."""
+    """How many jobs ended in which state: 990 succeeded, 10 failed."""
     words: dict[str, Callable[[int], str]] = {
         JobState.SUCCEEDED: lambda n: ngettext("%(n)s succeeded", "%(n)s succeeded", n),
         JobState.FAILED: lambda n: ngettext("%(n)s failed", "%(n)s failed", n),

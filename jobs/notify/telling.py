@@ -102,7 +102,7 @@ def _to_channels(facts: Sequence[Fact], people: dict[int, User], now: datetime) 
     for channel in channels.filter(paused=False).select_related("user"):
         if channel.user_id:
             of_people[channel.user_id].append(channel)
-        else:
+        elif channel.project_id:
             of_projects[channel.project_id].append(channel)
     wanted = [(f, c) for f, user in _pairs(facts, people) for c in of_people[user.pk]]
     wanted += [(fact, channel) for fact in facts for channel in of_projects[fact.project]]

@@ -182,11 +182,15 @@ def _channel(request: HttpRequest, pk: int) -> Channel:
     """A channel of the reader, or of a project that they lead."""
     viewer = viewer_of(request)
     channel = Channel.objects.select_related("user", "project").filter(pk=pk).first()
-    mine = channel is not None and channel.user_id == viewer.pk
-    leads = channel is not None and channel.project is not None
-    if channel is None or not (mine or (leads and permissions.can_manage(viewer, channel.project))):
+    if channel is None or not _may_change(viewer, channel):
         raise Http404(_("There is no such channel of yours."))
     return channel
+
+
+def _may_change(viewer: User, channel: Channel) -> bool:
+    if channel.project is not None:
+        return permissions.can_manage(viewer, channel.project)
+    return channel.user_id == viewer.pk
 
 
 def _address_of(channel: Channel) -> str:

@@ -10,15 +10,16 @@ from zoneinfo import ZoneInfo
 import pytest
 from django.core.exceptions import ValidationError
 from django.utils import timezone, translation
+from django_q.models import OrmQ
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs import lifecycle, sitesettings
+from jobs import lifecycle, sitesettings, tasks
 from jobs.core.ending import Ending
 from jobs.core.plan import PreemptionRule
 from jobs.core.states import Outcome, Reason
 from jobs.models import Channel, Delivery, Job, JobEvent, Membership, Notification, Quota
-from jobs.notify import composing, inbox, sending, sentences, taking, telling, watching
+from jobs.notify import composing, inbox, pump, sending, sentences, taking, telling, watching
 from jobs.notify.forms import ChannelForm, check_address, hint_of
 from jobs.notify.kinds import Fact, Kind
 from jobs.notify.message import Message, SendFailed
@@ -429,8 +430,8 @@ def test_private_webhooks_are_a_setting():
 # --- when -----------------------------------------------------------------------------------------
 
 ANY_TIME = st.times().map(lambda t: t.replace(second=0, microsecond=0))
-MOMENTS = st.datetimes(datetime(2026, 1, 1), datetime(2027, 12, 31)).map(
-    lambda at: at.replace(tzinfo=UTC)
+MOMENTS = st.integers(0, 700 * 24 * 60).map(
+    lambda minutes: datetime(2026, 1, 1, tzinfo=UTC) + timedelta(minutes=minutes)
 )
 
 
@@ -452,3 +453,40 @@ def test_quiet_hours_may_go_over_midnight():
     late = datetime(2026, 11, 27, 23, 30, tzinfo=SHANGHAI)
     quiet = (time(22), time(8))
     assert due(late, "now", quiet, SHANGHAI) == datetime(2026, 11, 28, 8, tzinfo=SHANGHAI)
+
+
+# --- who does it ----------------------------------------------------------------------------------
+
+
+def test_the_web_process_asks_the_background_to_send_and_does_not_flood_it(member, sent):
+    a_channel(member)
+    a_running_job(device=a_device(), owner=member)
+    for _look in range(pump.MOST_QUEUED + 5):
+        pump.pump()
+        all_is_due()
+    assert OrmQ.objects.count() == pump.MOST_QUEUED
+    assert sent == []
+    tasks.send_messages()
+    assert [each.title for each in sent] == ["job-1#1 has started."]
+
+
+def test_the_background_does_all_of_it_where_no_web_process_does(member, sent):
+    a_channel(member)
+    a_running_job(device=a_device(), owner=member)
+    read_on()
+    all_is_due()
+    tasks.notify()
+    assert told_to(member) == ["job-1#1 has started."]
+    assert len(sent) == 1
+
+
+def test_what_is_old_is_forgotten(member):
+    a_channel(member)
+    a_running_job(device=a_device(), owner=member)
+    read_on()
+    Delivery.objects.update(done_at=timezone.now())
+    later = timezone.now() + timedelta(days=91)
+    inbox.forget_old(later)
+    sending.forget_old(later)
+    assert not Notification.objects.exists()
+    assert not Delivery.objects.exists()

@@ -112,7 +112,7 @@ def _connection(url: SplitResult) -> http.client.HTTPConnection:
     connection._create_connection = lambda _named, timeout, _source: socket.create_connection(  # noqa: SLF001
         (found, port), timeout
     )
-    return connection  # type: ignore[no-any-return] # one of the two above
+    return connection
 
 
 def _allowed_address(host: str, port: int) -> str:

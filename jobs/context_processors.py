@@ -18,6 +18,7 @@ from gpus.models import Node
 from jobs import announcements, permissions, priorityrequests
 from jobs.account import isolation_level
 from jobs.models import Announcement, Project, User
+from jobs.notify import inbox
 from jobs.policies import alarm
 
 THEME_COOKIE = "theme"
@@ -41,8 +42,14 @@ def site(request: HttpRequest) -> dict[str, Any]:
     return {
         "theme": _theme(request),
         "site_notices": SimpleLazyObject(lambda: _notices(request, led())),
+        "unread_count": SimpleLazyObject(lambda: _unread(request)),
         "may_see_reports": SimpleLazyObject(lambda: bool(led())),
     }
+
+
+def _unread(request: HttpRequest) -> int:
+    user = getattr(request, "user", None)
+    return inbox.unread(user.pk) if isinstance(user, User) else 0
 
 
 def _led(request: HttpRequest) -> list[Project]:

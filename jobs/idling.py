@@ -22,6 +22,7 @@ from jobs.core.idleness import STILL, CardMinute, Sighting, Verdict, judge, may_
 from jobs.core.states import JobState, Reason
 from jobs.core.units import DAY, HOUR, MINUTE, format_duration
 from jobs.models import Attempt, Job, User
+from jobs.notify.telling import warn_idle
 from jobs.querysets import in_parts
 from jobs.sitesettings import SiteSettings
 
@@ -139,12 +140,14 @@ def _follow(attempt: Attempt, sighting: Sighting, values: SiteSettings) -> None:
         return
     standing = warning_of(attempt.job, attempt, values)
     if standing is None or standing.kind != verdict:
-        _warn(attempt, verdict, sighting, first=standing is None)
+        _warn(attempt, verdict, sighting, values, first=standing is None)
     elif standing.suspends_at and standing.suspends_at <= now and may_be_suspended(sighting):
         _suspend(attempt, now)
 
 
-def _warn(attempt: Attempt, verdict: Verdict, sighting: Sighting, *, first: bool) -> None:
+def _warn(
+    attempt: Attempt, verdict: Verdict, sighting: Sighting, values: SiteSettings, *, first: bool
+) -> None:
     """The grace runs from the first warning, also where more is known later."""
     hangs = verdict is Verdict.HANGS
     lasting = sighting.stuck if hangs else sighting.window
@@ -162,6 +165,15 @@ def _warn(attempt: Attempt, verdict: Verdict, sighting: Sighting, *, first: bool
             records.note(
                 attempt.job, attempt, kind, data, detail=_told(sighting, lasting, hangs=hangs)
             )
+            for name, value in fields.items():
+                setattr(attempt, name, value)
+            _tell_owner(attempt, values)
+
+
+def _tell_owner(attempt: Attempt, values: SiteSettings) -> None:
+    warning = warning_of(attempt.job, attempt, values)
+    if warning is not None:
+        warn_idle(attempt.job, since=warning.since, until=warning.suspends_at)
 
 
 def _told(sighting: Sighting, lasting: float, *, hangs: bool) -> str:

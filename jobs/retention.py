@@ -1,4 +1,4 @@
-"""What is removed after a time: kept answers, old links and invitations, sessions, readings, unused datasets."""
+"""What is removed after a time: kept answers, old links, sessions, readings, unused datasets, notifications."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from django.core.management import call_command
 
 from gpus.retention import forget_old_readings
 from jobs import datasets, invitations
-from jobs.models import IdempotentAnswer
+from jobs.models import IdempotentAnswer, SignInFailures
+from jobs.notify import inbox, sending
 from jobs.replay import asking
 from jobs.signin import forget_old_links
 
@@ -23,4 +24,7 @@ def forget_old(now: datetime) -> None:
     forget_old_readings(now)
     datasets.forget_unused(now)
     asking.forget_old(now)
+    inbox.forget_old(now)
+    sending.forget_old(now)
+    SignInFailures.objects.filter(until__lt=now).delete()
     call_command("clearsessions")

@@ -16,6 +16,7 @@ class Kind(StrEnum):
     CHOICE = "choice"
     NUMBER = "number"
     TEXT = "text"
+    LIST = "list"
 
 
 def kind_of(name: str) -> Kind:
@@ -25,6 +26,8 @@ def kind_of(name: str) -> Kind:
     if choices_of(name):
         return Kind.CHOICE
     default = sitesettings.default_of(name)
+    if isinstance(default, tuple):
+        return Kind.LIST
     is_number = isinstance(default, int | float) or sitesettings.accepts(name, 0.5)
     return Kind.NUMBER if is_number or sitesettings.accepts(name, 1) else Kind.TEXT
 
@@ -47,6 +50,8 @@ def text_of(value: object) -> str:
         return ""
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, list | tuple):
+        return ", ".join(value)
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
@@ -60,6 +65,8 @@ def value_of(name: str, text: str) -> object:
             return {"true": True, "false": False}.get(text, text)
         case Kind.NUMBER:
             return _number(text)
+        case Kind.LIST:
+            return tuple(each.strip() for each in text.split(",") if each.strip())
     return text
 
 

@@ -134,6 +134,28 @@ WORDS: dict[str, Words] = {
             " where it stopped, where driver and job allow it."
         ),
     ),
+    "private_webhooks": Words(
+        label=_("Webhooks to private addresses"),
+        effect=_(
+            "Whether notifications may be sent to addresses of the own network, and without encryption. Leave it off"
+            " unless the receiver is there."
+        ),
+    ),
+    "signup": Words(
+        label=_("New accounts"),
+        effect=_(
+            "Who gets an account by signing in with another service: nobody, people with an e-mail address of the"
+            " domains below, or everybody whom that service knows."
+        ),
+    ),
+    "signup_domains": Words(
+        label=_("Domains of new accounts"),
+        effect=_("The part after the @ of verified e-mail addresses, separated by commas."),
+    ),
+    "signup_project": Words(
+        label=_("Project of new accounts"),
+        effect=_("The project that newcomers join. Empty: they wait until somebody adds them."),
+    ),
     "open_queue": Words(
         label=_("Open queue"),
         effect=_(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -23,6 +24,8 @@ PLACEMENTS = ("best-fit", "fragmentation")
 IDLE_ACTIONS = ("warn", "suspend")
 CAPS = ("none", "soft", "mps")
 OVER_MEMORY = ("warn", "suspend", "stop")
+SIGNUPS = ("nobody", "domains", "everybody")
+_DOMAIN = re.compile(r"(?:[a-z0-9-]+\.)+[a-z0-9-]+", re.ASCII)
 
 
 class SettingRefused(ValueError):
@@ -56,6 +59,10 @@ class SiteSettings:
     cap: str = "soft"  # what keeps a job within the memory that it booked
     swap_out: bool = False  # suspended jobs may keep their GPU memory in main memory
     over_memory: str = "warn"  # what becomes of a job that is measured above its booking
+    private_webhooks: bool = False  # webhooks may reach private addresses, and by http
+    signup: str = "nobody"  # who gets an account by signing in elsewhere
+    signup_domains: tuple[str, ...] = ()  # of e-mail addresses, for "domains"
+    signup_project: str | None = None  # slug of the project that newcomers join; None: none
 
     @property
     def rules(self) -> Rules:
@@ -213,6 +220,17 @@ def _share_or_none(value: object) -> bool:
     return 0 < value <= 1
 
 
+def _domains(value: object) -> bool:
+    if not isinstance(value, list | tuple) or len(value) > 100:
+        return False
+    return all(isinstance(each, str) and _DOMAIN.fullmatch(each) for each in value)
+
+
+def _project_or_none(value: object) -> bool:
+    is_slug = isinstance(value, str) and Project.objects.filter(slug=value).exists()
+    return value is None or is_slug
+
+
 def _amount(least: float, most: float) -> Callable[[object], bool]:
     def test(value: object) -> bool:
         if isinstance(value, bool) or not isinstance(value, int | float):
@@ -283,5 +301,18 @@ _CHECKS: dict[str, tuple[Callable[[object], bool], str]] = {
         "true, or false: nobody's GPU memory is moved to main memory",
     ),
     "over_memory": (lambda value: value in OVER_MEMORY, ", ".join(OVER_MEMORY)),
+    "private_webhooks": (
+        lambda value: isinstance(value, bool),
+        "true, or false: webhooks reach public addresses only, by https",
+    ),
+    "signup": (lambda value: value in SIGNUPS, ", ".join(SIGNUPS)),
+    "signup_domains": (
+        _domains,
+        'a list of domains of e-mail addresses, such as ["example.org"]',
+    ),
+    "signup_project": (
+        _project_or_none,
+        "the slug of a project, or null: newcomers wait until somebody adds them to one",
+    ),
 }
 NAMES = tuple(_CHECKS)

@@ -10,6 +10,8 @@ from django_q.models import Schedule
 from django_q.tasks import async_task
 
 from jobs import backup, heartbeats, idling, priorityrequests, retention
+from jobs.notify import sending, taking
+from jobs.notify import watching as looking
 from jobs.replay import asking
 
 BEAT = Path("run") / "background.beat"
@@ -21,6 +23,7 @@ SCHEDULES = {
     "end_priority_requests": 1,
     "back_up": 60,
     "look_for_idle": 1,
+    "notify": 1,
 }
 """Minutes between two calls of each function of this module."""
 
@@ -49,6 +52,18 @@ def back_up() -> None:
 def look_for_idle() -> None:
     """Warn of running jobs that do nothing or hang, and suspend them where the site wants that."""
     idling.look(timezone.now())
+
+
+def notify() -> None:
+    """Tell people what happened and what is about to. The web processes do so too, and sooner."""
+    taking.read_on(timezone.now())
+    looking.look(timezone.now())
+    sending.send_due()
+
+
+def send_messages() -> None:
+    """Send what is due outside."""
+    sending.send_due()
 
 
 def replay(replay_id: str) -> None:

@@ -162,6 +162,12 @@ class SettingsOut(Schema):
     cap: str = Field(description="what keeps a job within the memory that it booked")
     swap_out: bool = Field(description="suspended jobs may keep their GPU memory in main memory")
     over_memory: str = Field(description="warn, suspend or stop who is measured above it")
+    private_webhooks: bool = Field(description="webhooks may reach private addresses, and by http")
+    signup: Literal["nobody", "domains", "everybody"] = Field(
+        description="who gets an account by signing in elsewhere"
+    )
+    signup_domains: list[str] = Field(description="of e-mail addresses, for `domains`")
+    signup_project: str | None = Field(description="the project that newcomers join")
 
 
 class TokenOut(Schema):

@@ -3,6 +3,13 @@
 from jobs.models.accounts import ApiToken, SignInLink, User
 from jobs.models.datasets import Dataset, DatasetUpload, TrainingConfig
 from jobs.models.jobs import Allocation, Attempt, Job, JobEvent, Swap
+from jobs.models.notifications import (
+    Channel,
+    Delivery,
+    Notification,
+    ReadingPlace,
+    SignInFailures,
+)
 from jobs.models.projects import Invitation, Membership, PriorityRequest, Project, Quota
 from jobs.models.replays import Replay
 from jobs.models.site import Announcement, Heartbeat, IdempotentAnswer, Lease, SiteSetting
@@ -12,8 +19,10 @@ __all__ = [
     "Announcement",
     "ApiToken",
     "Attempt",
+    "Channel",
     "Dataset",
     "DatasetUpload",
+    "Delivery",
     "Heartbeat",
     "IdempotentAnswer",
     "Invitation",
@@ -21,10 +30,13 @@ __all__ = [
     "JobEvent",
     "Lease",
     "Membership",
+    "Notification",
     "PriorityRequest",
     "Project",
     "Quota",
+    "ReadingPlace",
     "Replay",
+    "SignInFailures",
     "SignInLink",
     "SiteSetting",
     "Swap",

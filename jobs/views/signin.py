@@ -31,15 +31,16 @@ class SignIn(LoginView):
     template_name = "account/signin.html"
     redirect_authenticated_user = True
 
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        return super().get_context_data(**kwargs) | {"services": settings.COOP_SSO}
+
     def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         name = request.POST.get("username", "")
         if throttle.is_locked(name, _address(request)):
-            form = self.get_form()
-            form.add_error(
-                None,
-                _("Too many wrong passwords for this name. Try again in a quarter of an hour."),
-            )
-            return self.form_invalid(form)
+            # the password is not even looked at: an answer must not tell whether it was right
+            words = _("Too many wrong passwords for this name. Try again in a quarter of an hour.")
+            context = self.get_context_data(form=AuthenticationForm(request), locked=words)
+            return self.render_to_response(context, status=422)
         return super().post(request, *args, **kwargs)
 
     def form_valid(self, form: AuthenticationForm) -> HttpResponse:

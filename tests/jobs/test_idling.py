@@ -11,11 +11,11 @@ import pytest
 from django.utils import timezone
 
 from gpus.models import Device, HolderReading, Reading
-from jobs import actions, endings, idling, records, rundir, sitesettings
+from jobs import actions, endings, idling, lifecycle, records, rundir, sitesettings
 from jobs.api.schemas import EventsOut, JobOut
 from jobs.core.states import JobState, Outcome, Reason
 from jobs.core.units import GIB
-from jobs.models import Attempt, Job, JobEvent
+from jobs.models import Attempt, Job, JobEvent, Notification
 from tests.jobs.apicalls import by_token, fits, problem
 from tests.rows import a_device, a_running_job, a_user
 
@@ -268,6 +268,13 @@ def test_two_looks_at_the_same_moment_warn_once(settings):
     for attempt, sighting in seen:
         idling._follow(attempt, sighting, sitesettings.current())
     assert kinds(job) == ["idle"]
+
+
+def test_the_owner_is_told_once(settings):
+    job, _attempt = running(settings)
+    look()
+    look()
+    assert [each.kind for each in Notification.objects.filter(user=job.owner)] == ["idle"]
 
 
 def test_a_look_that_is_cut_off_leaves_a_warning_whole_or_none(settings, monkeypatch):

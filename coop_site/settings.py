@@ -83,6 +83,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.auth.middleware.LoginRequiredMiddleware",
     "jobs.views.clock.ReadersTimeZone",
+    "jobs.views.onceread.SettingsReadOnce",
     "django.contrib.messages.middleware.MessageMiddleware",
     *(["allauth.account.middleware.AccountMiddleware"] if COOP_SSO else []),
     "django.middleware.clickjacking.XFrameOptionsMiddleware",

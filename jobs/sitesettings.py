@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -26,6 +28,9 @@ CAPS = ("none", "soft", "mps")
 OVER_MEMORY = ("warn", "suspend", "stop")
 SIGNUPS = ("nobody", "domains", "everybody")
 _DOMAIN = re.compile(r"(?:[a-z0-9-]+\.)+[a-z0-9-]+", re.ASCII)
+
+
+_kept: ContextVar[list[SiteSettings] | None] = ContextVar("settings of a request", default=None)
 
 
 class SettingRefused(ValueError):
@@ -101,7 +106,32 @@ class SiteSettings:
 
 def current() -> SiteSettings:
     """The values in force: what an admin changed, over the environment, over the defaults."""
+    kept = _kept.get()
+    if kept is None:
+        return _read()
+    if not kept:
+        kept.append(_read())
+    return kept[0]
+
+
+@contextmanager
+def read_once() -> Iterator[None]:
+    """Within it the settings are read once, however often somebody asks, unless they are changed there."""
+    token = _kept.set([])
+    try:
+        yield
+    finally:
+        _kept.reset(token)
+
+
+def _read() -> SiteSettings:
     return _in_force(dict(SiteSetting.objects.values_list("name", "value")))
+
+
+def _forget() -> None:
+    kept = _kept.get()
+    if kept is not None:
+        kept.clear()
 
 
 def _in_force(stored: Mapping[str, Any]) -> SiteSettings:
@@ -132,6 +162,7 @@ def change(values: Mapping[str, object], user: User | None) -> SiteSettings:
                 name=name, defaults={"value": value, "changed_by": user}
             )
             _note(user, row, "set", value=value, before=before[name])
+    _forget()
     return current()
 
 
@@ -147,6 +178,7 @@ def reset(name: str, user: User | None) -> SiteSettings:
         for row in SiteSetting.objects.filter(name=name):
             _note(user, row, "back to the default", value=default_of(name), before=row.value)
             row.delete()
+    _forget()
     return current()
 
 

@@ -103,3 +103,11 @@ def test_an_admin_changes_the_schedulers_numbers() -> None:
     assert sitesettings.rules() == Rules(
         preemption=False, min_run=600, half_life=172800, placement="fragmentation"
     )
+
+
+def test_a_request_reads_the_settings_once_and_sees_its_own_change(db, django_assert_num_queries):
+    with sitesettings.read_once():
+        with django_assert_num_queries(1):
+            assert [sitesettings.current().max_workers for _ in range(3)] == [None] * 3
+        sitesettings.change({"max_workers": 5}, None)
+        assert sitesettings.current().max_workers == 5

@@ -102,7 +102,7 @@ def test_every_address_of_a_foreign_job_answers_not_found(client, foreign):
         method = (
             client.post
             if address.rsplit("/", 1)[1]
-            in {"pause", "resume", "cancel", "priority", "ask-priority"}
+            in {"pause", "resume", "cancel", "keep", "priority", "ask-priority"}
             else client.get
         )
         assert method(address).status_code == 404, address

@@ -271,9 +271,9 @@ def over_memory(job: Job, attempt: Attempt, detail: str, *, ends: bool) -> bool:
     with transaction.atomic():
         if not _move(job, state, cause, expected=JobState.RUNNING):
             return False
-        told = {"stop_for": Outcome.FAILED if ends else Outcome.SUSPENDED}
-        told |= {"detail": detail} if ends else {}
-        Attempt.objects.open().filter(pk=attempt.pk).update(**told)
+        Attempt.objects.open().filter(pk=attempt.pk).update(
+            stop_for=Outcome.FAILED if ends else Outcome.SUSPENDED, detail=detail if ends else ""
+        )
     return True
 
 

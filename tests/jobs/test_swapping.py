@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -66,7 +67,7 @@ COMMAND = "echo on; for i in $(seq 600); do echo $i >> steps; sleep 0.02; done; 
 
 
 @pytest.fixture(autouse=True)
-def cuda(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, site: Site) -> Path:
+def cuda(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, site: Site) -> Iterator[Path]:
     """A machine that can swap, and a site that wants it."""
     package = tmp_path / "standin" / "cuda" / "core"
     package.mkdir(parents=True)
@@ -82,7 +83,9 @@ def cuda(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, site: Site) -> Path:
     site.card.node.source, site.card.node.driver = "nvml", "580.65"
     site.card.node.save()
     sitesettings.change({"swap_out": True}, None)
-    return folder
+    yield folder
+    for helper in swapping._helpers.values():
+        helper.wait()
 
 
 def read_cards(cuda: Path, *, stuck: bool = False) -> None:
@@ -255,7 +258,8 @@ def test_a_job_that_dies_in_main_memory_stays_where_it_is(site, cuda, command, h
     state = fresh().state
     ref = ref_of(attempt_of(command))
     for pid in site.engine.pids(ref):
-        os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):  # it went with its parent
+            os.kill(pid, signal.SIGKILL)
     wait_until(lambda: site.turn() or attempt_of(command).ended_at is not None, what="its end")
     assert fresh().state == state
     assert attempt_of(command).reason == "restore_failed"

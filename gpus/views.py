@@ -1,4 +1,4 @@
-"""The page of one card: what it is, and how full and busy it was."""
+"""The page of one card: what it is, and how full and busy it was; and the same of all cards together."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from gpus.charts import Point, memory_figure
+from gpus.fleetcharts import fleet_figure
 from gpus.models import Device, Reading
 
 SPANS: Mapping[str, tuple[str | Promise, int, int]] = {
@@ -24,6 +25,9 @@ SPANS: Mapping[str, tuple[str | Promise, int, int]] = {
     "7d": (gettext_lazy("7 days"), 7 * 24 * 3600, 3600),
 }
 """How far back one may look: its words, its seconds, and the seconds of the readings that it shows."""
+
+
+USUAL_SPAN = "1h"
 
 
 @require_safe
@@ -59,6 +63,15 @@ def device_charts(request: HttpRequest, uuid: str) -> JsonResponse:
     return JsonResponse({"memory": figure})
 
 
+@require_safe
+@never_cache
+def fleet_charts(request: HttpRequest) -> JsonResponse:
+    """All cards together in the chosen span, as a figure."""
+    span = _span(request)
+    _words, seconds, resolution = SPANS[span]
+    return JsonResponse({"memory": fleet_figure(span, seconds, resolution)})
+
+
 def _device(uuid: str) -> Device:
     device = Device.objects.select_related("node").filter(uuid=uuid).first()
     if device is None:
@@ -68,4 +81,4 @@ def _device(uuid: str) -> Device:
 
 def _span(request: HttpRequest) -> str:
     span = request.GET.get("span", "")
-    return span if span in SPANS else "1h"
+    return span if span in SPANS else USUAL_SPAN

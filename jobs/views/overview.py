@@ -9,6 +9,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
+from gpus.views import SPANS, USUAL_SPAN
 from jobs import queue
 from jobs.models import Job, User
 from jobs.sight import sight_of
@@ -31,6 +32,7 @@ def overview(request: HttpRequest) -> HttpResponse:
     """The whole page."""
     viewer = viewer_of(request)
     context = _fleet(viewer) | _queue(viewer) | _running(viewer)
+    context |= {"spans": SPANS, "span": USUAL_SPAN}
     return render(request, "overview/overview.html", context)
 
 

@@ -129,20 +129,23 @@ def thaw(job: Job, actor: User | None) -> bool:
     return _move(job, JobState.RUNNING, cause, expected=JobState.SUSPENDED)
 
 
-def suspend(job: Job, attempt: Attempt, actor: User, *, by_admin: bool = False) -> bool:
-    """Tell a running job to give its cards back for a person; it keeps them until its processes are known to be dead.
+def suspend(
+    job: Job, attempt: Attempt, actor: User | None, *, by_admin: bool = False, reason: str = ""
+) -> bool:
+    """Tell a running job to give its cards back and wait; it keeps them until its processes are known to be dead.
 
     A starting one is told as soon as it runs. False where it does neither any more, or runs in another attempt.
 
     Args:
         job: the one to pause.
         attempt: its open attempt.
-        actor: who asks for it.
+        actor: who asks for it; None: the site.
         by_admin: only an admin lets it go on.
+        reason: why, where no person asks.
     """
     if attempt.number != job.epoch:
         return False
-    cause = _Cause(kind="pause", actor=actor, attempt=attempt)
+    cause = _Cause(kind="pause", actor=actor, attempt=attempt, reason=reason)
     with transaction.atomic():
         if job.state == JobState.STARTING:
             told = _stays(job, JobState.STARTING, cause, hold_by_admin=by_admin)
@@ -331,11 +334,6 @@ def keep_running(attempt: Attempt, detail: str) -> bool:
     return True
 
 
-def note(job: Job, attempt: Attempt, kind: str, data: Mapping[str, object]) -> None:
-    """Record what changes no state, such as a booking; in the caller's transaction, which holds the job's row."""
-    _record(job, _Cause(kind=kind, attempt=attempt, data=data), timezone.now(), old=job.state)
-
-
 def explain_wait(job_ids: Sequence[str], code: WaitCode, numbers: Mapping[str, object]) -> None:
     """Keep the reason why queued jobs wait; changes no state and leaves no event."""
     Job.objects.queued().filter(pk__in=job_ids).update(wait_code=code, wait_numbers=dict(numbers))
@@ -413,7 +411,8 @@ def _give_back(attempt: Attempt, held: Sequence[Allocation], now: datetime) -> N
 
 def _follow(job: Job, attempt: Attempt, ending: Ending, following: Sequel, now: datetime) -> None:
     kind = {JobState.QUEUED: "retry", JobState.SUSPENDED: "suspend"}.get(following.state, "end")
-    data: Mapping[str, object] = {}
+    grown = ending.grown if kind == "retry" else {}
+    data: Mapping[str, object] = ending.shortage_data | grown
     if ending.outcome is Outcome.PREEMPTED:
         kind, data = "requeue", attained.preemption(attempt)
     elif kind == "suspend":
@@ -430,7 +429,7 @@ def _follow(job: Job, attempt: Attempt, ending: Ending, following: Sequel, now: 
         moved = _end(job, following.state, cause, ending.outcome, ending.exit_code)
     else:
         not_before = now + timedelta(seconds=following.backoff) if following.backoff else None
-        moved = _move(job, following.state, cause, not_before=not_before)
+        moved = _move(job, following.state, cause, not_before=not_before, **grown)
     if not moved:
         raise _Stale
     if job.state == JobState.QUEUED and _is_paused(attempt):

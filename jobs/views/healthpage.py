@@ -8,7 +8,7 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
-from jobs import health
+from jobs import health, thresholds
 
 WORDS = {health.OK: _("well"), health.WARNING: _("look at it"), health.ERROR: _("error")}
 ICONS = {health.OK: "tick", health.WARNING: "warning", health.ERROR: "cross"}
@@ -18,7 +18,8 @@ _WORST_FIRST = (health.ERROR, health.WARNING, health.OK)
 @require_safe
 @never_cache
 def health_page(request: HttpRequest) -> HttpResponse:
-    """Every check, the worst first."""
+    """Every check, the worst first, and what other thresholds would do."""
     checks = sorted(health.checks(), key=lambda check: _WORST_FIRST.index(check.status))
     rows = [(check, WORDS[check.status], ICONS[check.status]) for check in checks]
-    return render(request, "health/health.html", {"rows": rows})
+    context = {"rows": rows, "effects": thresholds.effects()}
+    return render(request, "health/health.html", context)

@@ -102,7 +102,9 @@ def test_a_job_on_another_card_is_a_stray_whose_memory_is_not_free(agent, probe)
     assert finding.device.foreign == 6 * GIB
 
 
-def test_the_doctor_and_the_page_say_the_same_sentence_and_command(agent, probe, client):
+def test_the_doctor_and_the_page_say_the_same_sentence_and_command(agent, probe, client, settings):
+    plain = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
+    settings.STORAGES = {**settings.STORAGES, "staticfiles": plain}
     probe.show(a_reading(used=4 * GIB, processes=listed(p999999999=3 * GIB)))
     agent.tick()
     client.force_login(a_user())

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from jobs import queuestate
-from jobs.core.scheduling.planner import Planner
+from jobs import snapshots
+from jobs.core.decide import decide
 from jobs.core.snapshot import Snapshot
 
 VALUES = (0.8, 0.85, 0.9, 0.95, 1.0)
@@ -23,16 +23,14 @@ class Effect:
 
 def effects(values: Sequence[float] = VALUES) -> list[Effect]:
     """The effect of each value on all cards. Nothing is changed or started."""
-    head = queuestate.current().head()
-    return [effect_of(value, head.snapshot, head.ranks) for value in values]
+    snapshot = snapshots.take().snapshot
+    return [effect_of(value, snapshot) for value in values]
 
 
-def effect_of(threshold: float, snapshot: Snapshot, ranks: Mapping[str, int]) -> Effect:
-    """The effect of one value on a snapshot whose jobs have these places in the policy's order."""
+def effect_of(threshold: float, snapshot: Snapshot) -> Effect:
+    """The effect of one value on a snapshot, in the default order; a policy of the site is not asked."""
     cards = tuple(replace(card, threshold=threshold) for card in snapshot.devices)
-    scheduler = Planner.of(replace(snapshot, devices=cards))
-    scheduler.rank(ranks)
-    plan = scheduler.decide(snapshot.now)
+    plan = decide(replace(snapshot, devices=cards))
     return Effect(
         threshold=threshold,
         starts=len(plan.starts),

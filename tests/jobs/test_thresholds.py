@@ -15,11 +15,11 @@ pytestmark = pytest.mark.django_db
 
 def test_a_higher_threshold_lets_more_in_and_leaves_less_headroom():
     a_device()
-    for _ in range(5):
-        a_job(memory=15 * GIB)
+    for number in range(5):
+        a_job(f"job-{number}", memory=15 * GIB)
     snapshot = snapshots.take().snapshot
 
-    low, high = effect_of(0.8, snapshot, {}), effect_of(1.0, snapshot, {})
+    low, high = effect_of(0.8, snapshot), effect_of(1.0, snapshot)
 
     assert low.starts < high.starts
     assert low.headroom > high.headroom == 0

@@ -40,6 +40,7 @@ class Account:
 
     used: int | None
     foreign: int | None  # None: the card does not tell what is used
+    ghost: int | None  # the part of it that no listed process holds
     free: int | None
     parts: tuple[Part, ...]
     strangers: frozenset[int] = frozenset()  # listed processes that belong to no holder
@@ -55,12 +56,12 @@ def account_for(
     holdings: Sequence[Holding],
     *,
     peaks: Mapping[str, int],
-    foreign_before: int | None,
+    ghost_before: int | None,
     now: float,
 ) -> Account:
     """Account for one card at `now`.
 
-    `peaks` are the peaks by key so far; `foreign_before` is what was foreign in the last reading, None in the first one
+    `peaks` are the peaks by key so far; `ghost_before` is what was a ghost in the last reading, None in the first one
     (then no growth is known, and what cannot be explained is foreign).
     """
     # 1. What do the holders' own processes use?
@@ -70,15 +71,16 @@ def account_for(
         for holding in holdings
     }
     # 2. What is left over, and which of it is a young holder's memory that does not show yet?
-    foreign = None
+    foreign = ghost = None
     late: dict[str, int] = {}
     if reading.memory_used is not None:
         left = max(
             0, reading.memory_used - (reading.memory_reserved or 0) - sum(explained.values())
         )
-        growth = 0 if foreign_before is None else max(0, left - foreign_before)
+        nameless = max(0, left - _named(reading.processes, holdings))
+        growth = 0 if ghost_before is None else max(0, nameless - ghost_before)
         late = _late_memory(holdings, explained, growth, now)
-        foreign = left - sum(late.values())
+        foreign, ghost = left - sum(late.values()), nameless - sum(late.values())
     # 3. What is each one charged for?
     parts = tuple(
         _part(holding, owned[holding.key], late.get(holding.key, 0), _peak(holding, peaks))
@@ -87,6 +89,7 @@ def account_for(
     return Account(
         used=reading.memory_used,
         foreign=foreign,
+        ghost=ghost,
         free=_free(reading, foreign, parts),
         parts=parts,
         strangers=_strangers(reading.processes, holdings),
@@ -123,6 +126,12 @@ def _peak(holding: Holding, peaks: Mapping[str, int]) -> int:
 def _explained(holding: Holding, owned: _Owned, peak: int) -> int:
     """What a holder uses; where the card does not tell, the most that it should."""
     return max(holding.booked, peak) if owned.memory is None else owned.memory
+
+
+def _named(processes: tuple[ProcessReading, ...] | None, holdings: Sequence[Holding]) -> int:
+    """Memory that listed strangers hold: it is theirs, so that it is never a young holder's late memory."""
+    strangers = _strangers(processes, holdings)
+    return sum(process.memory or 0 for process in processes or () if process.pid in strangers)
 
 
 def _late_memory(

@@ -125,3 +125,36 @@ class HolderReading(models.Model):
 
     def __str__(self) -> str:
         return f"{self.holder} on {self.device} {self.start}+{self.seconds}s"
+
+
+class Finding(models.Model):
+    """Memory of a card that is booked for nobody, for as long as it is seen. Written by the agent alone."""
+
+    class Kind(models.TextChoices):
+        FOREIGN = "foreign", _("process outside the queue")
+        STRAY = "stray", _("job on a card that is not booked for it")
+        ZOMBIE = "zombie", _("dead process that its parent has not released")
+        GHOST = "ghost", _("memory without a living process")
+
+    device = models.ForeignKey(Device, on_delete=models.CASCADE, related_name="findings")
+    kind = models.CharField(max_length=8, choices=Kind)
+    pid = models.PositiveIntegerField(default=0)  # 0: no process is known
+    started = models.PositiveBigIntegerField(
+        default=0
+    )  # clock ticks since boot; tells a used-again pid
+    user = models.CharField(max_length=64, blank=True)
+    command = models.CharField(max_length=64, blank=True)
+    holder = models.CharField(max_length=64, blank=True)  # of a stray: whose process it is
+    memory = models.PositiveBigIntegerField(null=True)  # None: the card does not tell
+    since = models.DateTimeField()
+
+    class Meta:
+        ordering = ["device__node__name", "device__index", "since", "pk"]
+        constraints = [
+            models.UniqueConstraint(
+                name="one_finding_a_process", fields=["device", "kind", "pid", "started"]
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.device} {self.kind} {self.pid}"

@@ -60,7 +60,7 @@ class Sampler:
         self._node = node
         self._rows: dict[str, Device] = {}
         self._readings: dict[str, DeviceReading] = {}  # the last one of each card
-        self._foreign: dict[str, int] = {}
+        self._ghosts: dict[str, int] = {}
         self._peaks: dict[str, int] = {}
         self._strangers: frozenset[int] = frozenset()
         self._devices: Aggregates[int] = Aggregates(partial(stored_devices, node))
@@ -145,16 +145,16 @@ class Sampler:
                 answers.get(uuid) or _unanswered(row),
                 held[uuid],
                 peaks=self._peaks,
-                foreign_before=self._foreign_before(row, fleet.at),
+                ghost_before=self._ghost_before(row, fleet.at),
                 now=fleet.at,
             )
             for uuid, row in self._rows.items()
         }
 
-    def _foreign_before(self, row: Device, now: float) -> int | None:
-        """What was foreign in the last reading; after a restart the stored one says it, while it is young."""
-        if row.uuid in self._foreign:
-            return self._foreign[row.uuid]
+    def _ghost_before(self, row: Device, now: float) -> int | None:
+        """The ghost of the last reading; after a restart, a young stored one says all that was foreign, never less."""
+        if row.uuid in self._ghosts:
+            return self._ghosts[row.uuid]
         is_young = (
             row.read_at is not None and 0 <= now - row.read_at.timestamp() < FOREIGN_REMEMBERED
         )
@@ -163,10 +163,8 @@ class Sampler:
     def _remember(self, fleet: FleetReading, accounts: Mapping[str, Account]) -> None:
         self._strangers = _strangers(accounts)
         self._readings |= {device.uuid: device for device in fleet.devices}
-        self._foreign |= {
-            uuid: account.foreign
-            for uuid, account in accounts.items()
-            if account.foreign is not None
+        self._ghosts |= {
+            uuid: account.ghost for uuid, account in accounts.items() if account.ghost is not None
         }
         parts = [part for account in accounts.values() for part in account.parts]
         self._peaks = {part.key: part.peak for part in parts if part.peak is not None}

@@ -19,6 +19,7 @@ from django.db import DatabaseError, close_old_connections
 from django.db.models import Q
 from django.utils import timezone
 
+from gpus.findingrows import FindingRows
 from gpus.fleetspec import AUTO
 from gpus.inventory import register_node
 from gpus.models import Node
@@ -88,6 +89,7 @@ class Agent:
             cards_of(self.node), lambda: self._holdings, self.node.name
         )
         self._sampler = Sampler(self._probe, self.node)
+        self._findings = FindingRows(self.node)
 
     def run(self, stop: threading.Event) -> None:
         """Tick once a second until `stop` is set."""
@@ -123,6 +125,7 @@ class Agent:
             close_old_connections()
             work()
         except DatabaseError:
+            self._findings.forget()
             log.exception("The database did not answer; the next look tries again.")
 
     def _know_holdings(self, *, all_trees: bool = False) -> None:
@@ -135,7 +138,8 @@ class Agent:
         return self._holdings
 
     def _also_store(self, tick: Tick) -> None:
-        """What belongs to a look but is not a reading: peaks of the bookings, and that the agent lives."""
+        """What belongs to a look but is not a reading: peaks, findings, and that the agent lives."""
+        self._findings.store(tick, self._holdings)
         for booking in self._bookings:
             peak = tick.peaks.get(booking.key, 0)
             if peak >= (booking.peak or 0) + PEAK_STEP:

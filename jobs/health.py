@@ -18,7 +18,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
 from gpus.models import Device
-from jobs import heartbeats, sharing, sitesettings, snapshots
+from jobs import cardfindings, heartbeats, sharing, sitesettings, snapshots
 from jobs.core.policies import DEFAULT
 from jobs.core.units import GIB, format_size
 from jobs.models import Job, User
@@ -125,6 +125,8 @@ def _other_checks() -> Iterator[Check]:
         if device.fault:
             hint = _("Look at the card with nvidia-smi; drain it to keep jobs away.")
             yield Check(name=str(device), status=WARNING, detail=device.fault, hint=hint)
+    for finding, sentence, advice in cardfindings.told():
+        yield Check(name=str(finding.device), status=WARNING, detail=sentence, hint=advice)
     yield _cards()
     yield _llamafactory()
     yield _disk()

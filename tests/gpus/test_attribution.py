@@ -49,7 +49,7 @@ def held(pid: int = 1, *, booked=10 * GIB, since=0.0, **fields) -> Holding:
 
 
 def accounted(card: DeviceReading, *holdings: Holding, before: int | None = 0, **peaks) -> Account:
-    return account_for(card, holdings, peaks=peaks, foreign_before=before, now=NOW)
+    return account_for(card, holdings, peaks=peaks, ghost_before=before, now=NOW)
 
 
 def test_an_empty_card_is_free_but_for_the_drivers_reserve():
@@ -209,7 +209,7 @@ def cards(draw):
 @given(cards(), st.none() | amounts)
 def test_the_parts_of_a_card_never_exceed_it(world, before):
     card, holdings, _, _ = world
-    account = account_for(card, holdings, peaks={}, foreign_before=before, now=NOW)
+    account = account_for(card, holdings, peaks={}, ghost_before=before, now=NOW)
 
     charged = sum(part.charge for part in account.parts)
     shown = sum(part.used or 0 for part in account.parts)
@@ -223,7 +223,7 @@ def test_the_parts_of_a_card_never_exceed_it(world, before):
 @given(cards(), st.none() | amounts)
 def test_free_memory_is_never_more_than_what_is_not_used(world, before):
     card, holdings, _, _ = world
-    account = account_for(card, holdings, peaks={}, foreign_before=before, now=NOW)
+    account = account_for(card, holdings, peaks={}, ghost_before=before, now=NOW)
 
     assert account.free <= card.memory_total - card.memory_used
 
@@ -234,7 +234,7 @@ def test_where_the_card_tells_all_and_nobody_is_young_the_account_is_the_truth(w
     told = [process.memory for process in card.processes]
     if None in told or any(holding.since for holding in holdings):
         return
-    account = account_for(card, holdings, peaks={}, foreign_before=before, now=NOW)
+    account = account_for(card, holdings, peaks={}, ghost_before=before, now=NOW)
 
     truly_spoken_for = foreign + sum(
         max(holding.booked, used) for holding, used in zip(holdings, uses, strict=True)
@@ -247,9 +247,41 @@ def test_where_the_card_tells_all_and_nobody_is_young_the_account_is_the_truth(w
 @given(cards())
 def test_the_second_look_at_the_same_card_says_the_same(world):
     card, holdings, _, _ = world
-    first = account_for(card, holdings, peaks={}, foreign_before=0, now=NOW)
-    again = account_for(card, holdings, peaks={}, foreign_before=first.foreign, now=NOW)
-    third = account_for(card, holdings, peaks={}, foreign_before=again.foreign, now=NOW)
+    first = account_for(card, holdings, peaks={}, ghost_before=0, now=NOW)
+    again = account_for(card, holdings, peaks={}, ghost_before=first.ghost, now=NOW)
+    third = account_for(card, holdings, peaks={}, ghost_before=again.ghost, now=NOW)
 
     assert again == third
     assert again.foreign >= first.foreign
+
+
+def test_a_stranger_that_comes_while_an_attempt_is_young_is_not_taken_for_its_late_memory():
+    card = reading(used=5 * GIB, listed={STRANGER: 5 * GIB})
+
+    account = accounted(card, held(booked=10 * GIB, since=NOW - 1))
+
+    assert (account.foreign, account.free) == (5 * GIB, 65 * GIB)
+
+
+@given(
+    booked=st.integers(0, 30),
+    ours=st.integers(0, 10),
+    looks=st.lists(st.tuples(st.integers(0, 15), st.integers(0, 15)), min_size=1, max_size=8),
+    age=st.integers(0, 120),
+)
+def test_ghosts_strays_and_foreign_processes_that_come_and_go_are_never_counted_free(
+    booked, ours, looks, age
+):
+    """Each look has a ghost, which only ever shrinks, and a listed stranger."""
+    holder, before, ghost = held(booked=booked * GIB, since=NOW - age), None, looks[0][0]
+    for grown, stranger in looks:
+        ghost = min(ghost, grown)
+        listed = {1: ours * GIB, STRANGER: stranger * GIB}
+        card = reading(used=(ours + ghost + stranger) * GIB, listed=listed)
+
+        account = accounted(card, holder, before=before)
+
+        really = 80 - max(booked, ours) - ghost - stranger
+        assert account.foreign == (ghost + stranger) * GIB
+        assert account.free <= max(0, really) * GIB
+        before = account.ghost

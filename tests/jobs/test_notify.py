@@ -18,16 +18,8 @@ from jobs import lifecycle, sitesettings, tasks
 from jobs.core.ending import Ending
 from jobs.core.plan import PreemptionRule
 from jobs.core.states import Outcome, Reason
-from jobs.models import (
-    Channel,
-    Delivery,
-    Job,
-    JobEvent,
-    Membership,
-    Notification,
-    Quota,
-    ReadingPlace,
-)
+from jobs.models import Channel, Delivery, Job, JobEvent, Membership, Notification, Quota
+from jobs.models.notifications import ReadingPlace
 from jobs.notify import composing, inbox, pump, sending, sentences, taking, telling, watching
 from jobs.notify.forms import ChannelForm, check_address, hint_of
 from jobs.notify.kinds import Fact, Kind
@@ -115,8 +107,9 @@ def test_each_event_is_told_once_however_often_somebody_reads(member):
 def test_an_event_that_shows_late_is_told_and_none_twice(member):
     a_running_job(device=a_device(), owner=member)
     newest = JobEvent.objects.order_by("-pk").first()
-    # the numbers of PostgreSQL go on from those of earlier tests: no place is that far behind
-    ReadingPlace.objects.update(last=newest.pk - 1)
+    ReadingPlace.objects.update(
+        last=newest.pk - 1
+    )  # PostgreSQL goes on from the numbers of earlier tests
     JobEvent.objects.filter(pk=newest.pk).update(kind="priority")
     late = JobEvent.objects.get(pk=newest.pk)
     JobEvent.objects.filter(pk=newest.pk).delete()

@@ -10,6 +10,7 @@ from django_q.models import Schedule
 from django_q.tasks import async_task
 
 from jobs import backup, heartbeats, retention
+from jobs.ledger import outages, rollup
 from jobs.replay import asking
 
 BEAT = Path("run") / "background.beat"
@@ -19,6 +20,8 @@ SCHEDULES = {
     "heartbeat": 1,
     "forget_old": 60,
     "back_up": 60,
+    "note_outages": 1,
+    "sum_up": 15,
 }
 """Minutes between two calls of each function of this module."""
 
@@ -37,6 +40,16 @@ def forget_old() -> None:
 def back_up() -> None:
     """This hour's copy of the database."""
     backup.back_up(timezone.now())
+
+
+def note_outages() -> None:
+    """Which cards are out of service, for the reports."""
+    outages.note(timezone.now())
+
+
+def sum_up() -> None:
+    """The finished days, for the reports."""
+    rollup.roll_up(timezone.now())
 
 
 def replay(replay_id: str) -> None:

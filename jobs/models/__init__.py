@@ -5,12 +5,15 @@ from jobs.models.datasets import Dataset, DatasetUpload, TrainingConfig
 from jobs.models.jobs import Allocation, Attempt, Job, JobEvent
 from jobs.models.projects import Membership, Project, Quota
 from jobs.models.replays import Replay
+from jobs.models.reports import BookingDay, CardDay, LedgerState, OutOfService, WaitedDay
 from jobs.models.site import Heartbeat, IdempotentAnswer, Lease, SiteSetting
 
 __all__ = [
     "Allocation",
     "ApiToken",
     "Attempt",
+    "BookingDay",
+    "CardDay",
     "Dataset",
     "DatasetUpload",
     "Heartbeat",
@@ -18,7 +21,9 @@ __all__ = [
     "Job",
     "JobEvent",
     "Lease",
+    "LedgerState",
     "Membership",
+    "OutOfService",
     "Project",
     "Quota",
     "Replay",
@@ -26,4 +31,5 @@ __all__ = [
     "SiteSetting",
     "TrainingConfig",
     "User",
+    "WaitedDay",
 ]

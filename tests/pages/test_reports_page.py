@@ -115,7 +115,7 @@ def test_a_year_is_drawn_with_at_most_120_points_a_line(lead, past):
     period = {"from": "2025-06-01", "to": "2026-05-31"}
     text = text_of(signed_in(an_admin()).get(reverse("reports"), period))
     figures = [json.loads(html.unescape(f)) for f in re.findall(r'data-figure="([^"]+)"', text)]
-    assert len(figures) == 4
+    assert len(figures) == 5
     assert max(len(trace["x"]) for figure in figures for trace in figure["data"]) <= 120
 
 

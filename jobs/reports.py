@@ -120,7 +120,7 @@ def report(wanted: Wanted, now: datetime) -> Report:
 
 def job_names(ids: Iterable[str]) -> dict[str, str]:
     """What people call these jobs."""
-    found = {}
+    found: dict[str, str] = {}
     for part in in_parts(ids):
         rows: Any = Job.objects.filter(pk__in=part).values_list("pk", "task_id", "run")
         found |= {pk: f"{task_id}#{run}" for pk, task_id, run in rows}

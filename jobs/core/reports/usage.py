@@ -76,19 +76,22 @@ class Usage:
             return
         used, memory = time - part.frozen, part.booked * time
         spare = part.spare * time if part.spare else 0
-        for sums, key in (
-            (self.by_who, (part.owner, part.project, part.device)),
-            (self.by_day, (part.day, part.project)),
-        ):
-            found = sums.get(key)  # type: ignore[attr-defined] # the keys differ in length
-            if found is None:
-                found = sums[key] = Sum()  # type: ignore[index]
+        who = part.owner, part.project, part.device
+        for found in (_at(self.by_who, who), _at(self.by_day, (part.day, part.project))):
             found.used += used
             found.frozen += part.frozen
             found.memory += memory
             found.spare += spare
             found.charged += part.charged
             found.jobs.add(part.job)
+
+
+def _at(sums: dict[Key, Sum], key: Key) -> Sum:
+    """The sum of this key, a new one where there is none."""
+    found = sums.get(key)
+    if found is None:
+        found = sums[key] = Sum()
+    return found
 
 
 def folded(sums: Mapping[Key, Sum], name: Callable[[Key], str]) -> dict[str, Sum]:

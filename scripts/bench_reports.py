@@ -129,15 +129,7 @@ def fill_jobs(
             epoch=1,
         )
         outcome = chance.choice(["succeeded"] * 8 + ["failed", "lost"])
-        attempt = Attempt(
-            job=job,
-            number=1,
-            node=node,
-            created_at=start,
-            started_at=start,
-            ended_at=end,
-            outcome=outcome,
-        )
+        attempt = attempt_of(job, node, outcome)
         bookings.append(
             Allocation(
                 attempt=attempt,
@@ -158,6 +150,14 @@ def fill_jobs(
         (JobEvent, events),
     ):
         model.objects.bulk_create(rows, batch_size=2000)  # type: ignore[attr-defined]
+
+
+def attempt_of(job: object, node: object, outcome: str) -> object:
+    """The only attempt of a job."""
+    from jobs.models import Attempt  # noqa: PLC0415
+
+    times = {"created_at": job.started_at, "started_at": job.started_at}
+    return Attempt(job=job, number=1, node=node, ended_at=job.finished_at, outcome=outcome, **times)
 
 
 def events_of(job: object) -> list:

@@ -1,6 +1,6 @@
 # Each target is at most three lines; what they do is in scripts/.
 .DEFAULT_GOAL := help
-.PHONY: help setup run stop demo test check lint fix lock docs bench bench-latency bench-scheduler test-llamafactory
+.PHONY: help setup run stop demo test check lint fix lock docs bench bench-latency bench-scheduler test-llamafactory test-suspend
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,3 +53,7 @@ bench-scheduler:  ## published results repeated, rivals, and what a cycle costs 
 test-llamafactory:  ## a real fine-tune on the CPU with a real LLaMA-Factory (large download)
 	@scripts/setup.sh dev
 	@scripts/test_llamafactory.sh
+
+test-suspend:  ## a hundred pauses at random moments with a stand-in trainer
+	@scripts/setup.sh dev
+	@.venv/bin/python -m pytest -q -m suspend

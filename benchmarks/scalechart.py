@@ -10,10 +10,12 @@ Row = Mapping[str, float]
 
 WIDTH, HEIGHT = 720, 380
 _LEFT, _RIGHT, _TOP, _BOTTOM = 70, 560, 60, 320
+_LEADING = 15
 _SERIES = (
     ("build_s", 1.0, "taking in all jobs", "one"),
     ("fill_s", 1.0, "filling the empty fleet", "two"),
     ("cycle_p95_ms", 1e-3, "a cycle, 95th percentile", "three"),
+    ("time_p95_ms", 1e-3, "only time has passed", "five"),
     ("idle_p95_ms", 1e-3, "nothing has changed", "four"),
 )
 _LABELLED = 'role="img" aria-labelledby="title described"'
@@ -25,12 +27,14 @@ _STYLE = """
   .grid { stroke: #e3e7ec }
   path { fill: none; stroke-width: 2 }
   .one { stroke: #0072b2 } .two { stroke: #d55e00 } .three { stroke: #117733 } .four { stroke: #aa3377 }
+  .five { stroke: #566173 }
   @media (prefers-color-scheme: dark) {
     .paper { fill: #12171f; stroke: #2d3645 }
     text { fill: #e6eaf0 }
     .soft { fill: #a3aebd }
     .grid { stroke: #2d3645 }
     .one { stroke: #56b4e9 } .two { stroke: #e69f00 } .three { stroke: #6ee7b7 } .four { stroke: #e58fc0 }
+    .five { stroke: #a3aebd }
   }
 """
 
@@ -54,17 +58,24 @@ def chart(rows: Sequence[Row]) -> str:
         label = f"{row['jobs']:,.0f}"
         parts.append(_text(_x(row, rows), _BOTTOM + 20, label, "soft", anchor="middle"))
     parts.append(_text((_LEFT + _RIGHT) / 2, _BOTTOM + 42, "queued jobs", "soft", anchor="middle"))
-    for series in _SERIES:
-        parts += _line(rows, *series)
+    parts += [_line(rows, *series) for series in _SERIES]
+    parts += _labels(rows[-1])
     return "\n".join([*parts, "</svg>"]) + "\n"
 
 
-def _line(rows: Sequence[Row], name: str, unit: float, label: str, kind: str) -> Iterator[str]:
+def _line(rows: Sequence[Row], name: str, unit: float, _label: str, kind: str) -> str:
     points = [(_x(row, rows), _y(row[name] * unit)) for row in rows]
     path = "L".join(f"{left:.1f} {top:.1f}" for left, top in points)
-    yield f'<path class="{kind}" d="M{path}"/>'
-    left, top = points[-1]
-    yield _text(left + 10, top + 4, label)
+    return f'<path class="{kind}" d="M{path}"/>'
+
+
+def _labels(last: Row) -> Iterator[str]:
+    """The names of the lines beside their ends, from the top, none over another."""
+    ends = sorted((_y(last[name] * unit), label) for name, unit, label, _kind in _SERIES)
+    base = 0.0
+    for top, label in ends:
+        base = max(top + 4, base + _LEADING)
+        yield _text(_RIGHT - 10, base, label)
 
 
 def _x(row: Row, rows: Sequence[Row]) -> float:

@@ -10,8 +10,10 @@ from urllib.parse import urlsplit
 
 from csp.constants import NONE, SELF
 
+from coop_site import sso
 from coop_site.database import database
 from coop_site.env import env_bool, env_int, env_list, env_path, env_secret, env_str
+from coop_site.mail import mail_server
 from coop_site.secrets import secret_key_in
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -34,6 +36,9 @@ COOP_CONTAINMENT = env_str("COOP_CONTAINMENT", "auto")
 COOP_PERSISTENT_CONNECTIONS = env_bool("COOP_PERSISTENT_CONNECTIONS", False)
 """Set by `serve` for its long-lived single-threaded processes; under ASGI every request has a thread of its
 own, and a connection kept per thread would never be closed."""
+
+COOP_SSO = sso.configured()
+"""Where people may sign in besides here: the names on the buttons, by key."""
 
 # --- Django ----------------------------------------------------------------------------------------------------------
 SECRET_KEY = env_secret("COOP_SECRET_KEY") or secret_key_in(COOP_HOME)
@@ -62,6 +67,7 @@ INSTALLED_APPS = [
     "django_q",
     "ninja",  # serves the API documentation's own assets; without it they would come from a CDN
     "csp",
+    *sso.apps(COOP_SSO),
     "gpus",
     "jobs",
 ]
@@ -76,7 +82,9 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.auth.middleware.LoginRequiredMiddleware",
+    "jobs.views.clock.ReadersTimeZone",
     "django.contrib.messages.middleware.MessageMiddleware",
+    *(["allauth.account.middleware.AccountMiddleware"] if COOP_SSO else []),
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "csp.middleware.CSPMiddleware",
 ]
@@ -157,6 +165,15 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = (
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 200
 FILE_UPLOAD_PERMISSIONS = 0o600
 
+# --- Signing in elsewhere; jobs/sso decides who gets in ---------------------------------------------------------------
+SOCIALACCOUNT_PROVIDERS = sso.providers(COOP_SSO)
+SOCIALACCOUNT_ADAPTER = "jobs.sso.adapter.Doorkeeper"
+ACCOUNT_DEFAULT_HTTP_PROTOCOL = "https" if _https else "http"
+
+# --- Mail ------------------------------------------------------------------------------------------------------------
+globals().update(mail_server(env_secret("COOP_SMTP_URL")))
+DEFAULT_FROM_EMAIL = env_str("COOP_MAIL_FROM", "llama-coop@localhost")
+
 # --- Static files ----------------------------------------------------------------------------------------------------
 STATIC_URL = "/static/"
 STATIC_ROOT = COOP_HOME / "static"
@@ -194,5 +211,10 @@ LOGGING = {
     "formatters": {"prose": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "prose"}},
     "root": {"handlers": ["console"], "level": env_str("COOP_LOG_LEVEL", "INFO")},
-    "loggers": {"django.request": {"level": "ERROR"}},
+    "loggers": {
+        "django.request": {"level": "ERROR"},
+        # below these levels they write the addresses that they send to, and these are secrets
+        "apprise": {"level": "WARNING"},
+        "urllib3": {"level": "INFO"},
+    },
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from django.conf import settings
 from django.contrib import admin
 from django.urls import include, path
 
@@ -10,4 +11,5 @@ urlpatterns = [
     path("", include("jobs.api.urls")),
     path("", include("gpus.urls")),
     path("", include("jobs.urls")),
+    *([path("", include("jobs.sso.urls"))] if settings.COOP_SSO else []),
 ]

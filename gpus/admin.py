@@ -1,4 +1,4 @@
-"""Cards and nodes for admins: mode, weight and service of a card; all that was measured is only shown."""
+"""Cards and nodes as they are stored, for admins. What persons set has a page of its own; all else is measured."""
 
 from __future__ import annotations
 
@@ -7,29 +7,30 @@ from django.http import HttpRequest
 
 from gpus.models import Device, Node
 
-_MEASURED = ["uuid", "node", "index", "name", "memory_total"]
-_BY_PERSONS = ["mode", "weight", "drained", "drain_reason"]
 
-
-@admin.register(Node)
-class NodeAdmin(admin.ModelAdmin):
-    """Nodes announce themselves through their agents."""
-
-    list_display = ["name", "source", "driver", "seen_at"]
+class ShownAdmin(admin.ModelAdmin):
+    """Rows that are shown here and changed elsewhere."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
 
-    def has_change_permission(self, request: HttpRequest, obj: Node | None = None) -> bool:
+    def has_change_permission(self, request: HttpRequest, obj: object = None) -> bool:
         return False
 
-    def has_delete_permission(self, request: HttpRequest, obj: Node | None = None) -> bool:
+    def has_delete_permission(self, request: HttpRequest, obj: object = None) -> bool:
         return False
+
+
+@admin.register(Node)
+class NodeAdmin(ShownAdmin):
+    """Nodes announce themselves through their agents."""
+
+    list_display = ["name", "source", "driver", "seen_at"]
 
 
 @admin.register(Device)
-class DeviceAdmin(admin.ModelAdmin):
-    """An admin sets mode and weight of a card and takes it out of service; its numbers come from the sampler."""
+class DeviceAdmin(ShownAdmin):
+    """Cards; their numbers come from the sampler."""
 
     list_display = [
         "__str__",
@@ -43,15 +44,3 @@ class DeviceAdmin(admin.ModelAdmin):
     ]
     list_filter = ["node", "drained", "mode"]
     search_fields = ["uuid", "name"]
-    fields = [*_MEASURED, *_BY_PERSONS, "fault"]
-    readonly_fields = [*_MEASURED, "fault"]
-
-    def save_model(self, request: HttpRequest, obj: Device, form: object, change: bool) -> None:
-        """Write what a person may set and nothing else: a booking or a reading may have come meanwhile."""
-        obj.save(update_fields=_BY_PERSONS)
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Device | None = None) -> bool:
-        return False

@@ -40,6 +40,17 @@ class Tick:
     message: Mapping[str, Any]  # for the live pages
     peaks: Mapping[str, int]  # by key: the most that a holder was ever measured to use
 
+    @property
+    def answered(self) -> frozenset[str]:
+        """The cards that told how they are, this time."""
+        return frozenset(each.uuid for each in self.fleet.devices if each.fault is None)
+
+    @property
+    def used(self) -> dict[str, int | None]:
+        """By key: what each holder was measured to use now; None where its card does not tell, or did not answer."""
+        parts = (part for account in self.accounts.values() for part in account.parts)
+        return {part.key: part.used for part in parts}
+
 
 class Sampler:
     """Samples the cards of one node."""

@@ -9,8 +9,9 @@ from collections.abc import Callable
 
 from django.utils.translation import gettext as _
 
-from jobs import lifecycle, permissions, suspension
+from jobs import idling, lifecycle, permissions, suspension
 from jobs.core.states import JobState, Outcome, Priority
+from jobs.core.units import format_duration
 from jobs.models import Attempt, Job, User
 from jobs.refusals import Refused
 
@@ -36,11 +37,16 @@ def cancel(job: Job, user: User) -> Job:
     return _act(job, user, lambda fresh: _cancel(fresh, user))
 
 
-def set_priority(job: Job, user: User, priority: Priority) -> Job:
-    """Give the job another priority; for leads of its project and admins."""
+def keep(job: Job, user: User, seconds: float) -> Job:
+    """Let a running job do nothing for so long: it is neither warned of nor suspended for it until then."""
+    return _act(job, user, lambda fresh: _keep(fresh, user, seconds))
+
+
+def set_priority(job: Job, user: User, priority: Priority, *, reason: str = "") -> Job:
+    """Give the job another priority; for leads of its project and admins. Its owner reads the reason."""
     if not permissions.can_manage(user, job.project):
         raise _forbidden(_("Only a lead of the project or an admin changes priorities."))
-    if not lifecycle.reprioritise(job, priority, user):
+    if not lifecycle.reprioritise(job, priority, user, detail=reason):
         raise _ended(job)
     return job
 
@@ -66,7 +72,7 @@ def _pause(job: Job, user: User, keep_memory: bool) -> bool:
     match JobState(job.state):
         case JobState.QUEUED:
             return lifecycle.hold(job, user, by_admin=_by_admin(job, user))
-        case JobState.SUSPENDED if not keep_memory and job.open_attempt is not None:
+        case JobState.SUSPENDED if not keep_memory and job.is_frozen:
             raise _refusal(
                 job,
                 "frozen",
@@ -148,7 +154,7 @@ def _resume(job: Job, user: User) -> bool:
             raise _forbidden(_("An admin holds this job, and only an admin releases it."))
         case JobState.HELD:
             return lifecycle.release(job, user)
-        case JobState.SUSPENDED if job.open_attempt is not None:
+        case JobState.SUSPENDED if job.is_frozen:
             return lifecycle.thaw(job, user)
         case JobState.SUSPENDED:
             return lifecycle.release(job, user)
@@ -159,6 +165,29 @@ def _resume(job: Job, user: User) -> bool:
         case JobState.QUEUED | JobState.RUNNING | JobState.STARTING | JobState.SUSPENDING:
             return True  # nothing holds it
     raise _ended(job)
+
+
+def _keep(job: Job, user: User, seconds: float) -> bool:
+    least, most = idling.SHORTEST_KEEP, idling.LONGEST_KEEP
+    if not least <= seconds <= most:
+        raise ActionRefused(
+            code="bad_duration",
+            title=_("Not possible for so long"),
+            detail=_("A job cannot be kept running for %(given)s.") % {"given": f"{seconds:g}s"},
+            hint=_("Allowed is anything from %(least)s to %(most)s, such as 2h.")
+            % {"least": format_duration(least), "most": format_duration(most)},
+        )
+    attempt = job.open_attempt
+    if attempt is not None and job.state in {JobState.STARTING, JobState.RUNNING}:
+        return idling.keep(attempt, user, seconds)
+    if not job.is_active:
+        raise _ended(job)
+    raise _refusal(
+        job,
+        "not_running_yet",
+        _("“%(job)s” is %(state)s and holds no card that it could leave idle."),
+        _("Try again when it is running."),
+    )
 
 
 def _cancel(job: Job, user: User) -> bool:

@@ -19,9 +19,7 @@ from jobs.models import (
     Job,
     JobEvent,
     Lease,
-    Membership,
     Project,
-    Quota,
     SiteSetting,
     User,
 )
@@ -56,30 +54,14 @@ class PersonAdmin(UserAdmin):
     )
 
 
-class MembershipInline(admin.TabularInline):
-    """Who belongs to a project."""
-
-    model = Membership
-    extra = 0
-    autocomplete_fields = ["user"]
-
-
-class QuotaInline(admin.StackedInline):
-    """What a project, or one person in it, is guaranteed and may at most hold."""
-
-    model = Quota
-    extra = 0
-    autocomplete_fields = ["user"]
-
-
 @admin.register(Project)
 class ProjectAdmin(admin.ModelAdmin):
-    """Projects with members, quota and share."""
+    """Projects by name; members, quota and share have pages of their own."""
 
     list_display = ["slug", "name", "weight"]
     search_fields = ["slug", "name"]
     prepopulated_fields = {"slug": ["name"]}
-    inlines = [QuotaInline, MembershipInline]
+    fields = ["name", "slug", "description"]
 
 
 @admin.register(Job)
@@ -155,8 +137,9 @@ class ApiTokenAdmin(ReadOnlyAdmin):
     @admin.action(description=_("Revoke"))
     def revoke(self, request: HttpRequest, queryset: models.QuerySet[ApiToken]) -> None:
         """Make the chosen tokens useless."""
+        assert isinstance(request.user, User)  # noqa: S101 - the admin site is for staff only
         for token in queryset:
-            tokens.revoke(token)
+            tokens.revoke(token, request.user)
         self.message_user(request, _("The tokens are revoked."))
 
 
@@ -180,7 +163,7 @@ class DatasetAdmin(ReadOnlyAdmin):
 
 @admin.register(SiteSetting)
 class SiteSettingAdmin(ReadOnlyAdmin):
-    """Settings changed while the site runs; changed through `PATCH /api/v1/settings`, which checks them."""
+    """Settings changed while the site runs; the settings page and `PATCH /api/v1/settings` change them."""
 
     list_display = ["name", "value", "changed_at", "changed_by"]
 

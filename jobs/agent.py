@@ -11,6 +11,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 from django.conf import settings
@@ -24,8 +25,9 @@ from gpus.models import Node
 from gpus.probes import probe_from
 from gpus.readings import NVML, Holding, Probe
 from gpus.sampler import Sampler, Tick
-from jobs import heartbeats
+from jobs import heartbeats, watchdog
 from jobs.bus import Bus
+from jobs.core.states import JobState
 from jobs.engines import local_engine
 from jobs.engines.base import Engine
 from jobs.events import bus
@@ -139,6 +141,9 @@ class Agent:
             if peak >= (booking.peak or 0) + PEAK_STEP:
                 lower = Q(peak=None) | Q(peak__lt=peak)
                 Allocation.objects.filter(lower, pk=booking.pk).update(peak=peak)
+            if booking.attempt.job.state == JobState.SUSPENDING:
+                self._note_measured(booking, tick)
+        watchdog.note(self._bookings, tick.used, timezone.now())
         Node.objects.filter(pk=self.node.pk).update(seen_at=timezone.now())
         fleet = tick.fleet
         heartbeats.beat(
@@ -148,6 +153,13 @@ class Agent:
             cards=len(fleet.devices),
             silent=len(fleet.silent),
         )
+
+    def _note_measured(self, booking: Allocation, tick: Tick) -> None:
+        """What a job that gives its cards back still uses: a swap counts only when this shows it."""
+        used, read_at = tick.used.get(booking.key), datetime.fromtimestamp(tick.fleet.at, UTC)
+        if used is not None and booking.device.uuid in tick.answered:
+            rows = Allocation.objects.filter(pk=booking.pk)
+            rows.update(measured=used, measured_at=read_at)
 
     def _say(self, tick: Tick) -> None:
         """Put a new notice into the log once."""

@@ -7,16 +7,27 @@ from datetime import datetime
 from typing import Any
 
 from gpus.attribution import charge
+from jobs import bookedspans
 from jobs.core.states import JobState
 from jobs.models import Allocation, Attempt, Job
+
+_STANDS_STILL = ("freeze", "suspend", "requeue")
+"""Event rows within an attempt from which on it does not compute; the last two where it was swapped out."""
 
 
 def service(attempt: Attempt, bookings: Iterable[Allocation], ended_at: datetime) -> float:
     """Weighted GPU-seconds: seconds that it ran x the weight of each card x the share of it that was held."""
     if attempt.started_at is None:
         return 0.0
-    seconds = max(0.0, (ended_at - attempt.started_at).total_seconds())
-    return seconds * sum(map(_rate, bookings))
+    # What it had before it was swapped out is counted already.
+    begun = attempt.resumed_at or attempt.started_at
+    changes, had = bookedspans.changes_of(attempt), 0.0
+    for booking in bookings:
+        changed = changes.get(booking.key, ())
+        for span in bookedspans.spans_of(booking.booked, begun, ended_at, changed):
+            seconds = max(0.0, (span.ended - max(begun, span.begun)).total_seconds())
+            had += seconds * _rate(booking, span.booked)
+    return had
 
 
 def lost(attempt: Attempt, cards: int, ended_at: datetime) -> float:
@@ -59,23 +70,23 @@ def preemption(attempt: Attempt) -> dict[str, Any]:
     }
 
 
-def _rate(booking: Allocation) -> float:
+def _rate(booking: Allocation, booked: int) -> float:
     """Weighted GPU-seconds a second: the larger of the shares of memory and of busy time."""
     card = booking.device
-    memory = charge(booking.booked, booking.peak) / card.memory_total if card.memory_total else 0.0
+    memory = charge(booked, booking.peak) / card.memory_total if card.memory_total else 0.0
     return card.weight * max(memory, booking.sm_share)
 
 
 def _frozen(job: Job, since: datetime, until: datetime) -> float:
-    """Seconds between `since` and `until` in which the job was frozen."""
-    told = job.events.filter(kind__in=("freeze", "thaw"), at__gt=since, at__lt=until)
+    """Seconds between `since` and `until` in which the job was frozen or swapped out."""
+    told = job.events.filter(kind__in=(*_STANDS_STILL, "thaw", "run"), at__gt=since, at__lt=until)
     return _seconds_frozen([(event.kind, event.at) for event in told], until)
 
 
 def _seconds_frozen(changes: Sequence[tuple[str, datetime]], until: datetime) -> float:
     total, frozen_at = 0.0, None
     for kind, at in changes:
-        if kind == "freeze":
+        if kind in _STANDS_STILL:
             frozen_at = frozen_at or at
         elif frozen_at is not None:
             total += (at - frozen_at).total_seconds()

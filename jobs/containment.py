@@ -53,8 +53,8 @@ class Container(Protocol):
         """Whether no member is left."""
         ...
 
-    def out_of_memory(self) -> bool:
-        """Whether the kernel is known to have killed a member for lack of memory."""
+    def out_of_memory(self) -> bool | None:
+        """Whether the kernel has killed a member for lack of memory; None where nobody counts that."""
         ...
 
     def remove(self) -> None:

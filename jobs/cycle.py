@@ -15,7 +15,18 @@ from django.db.models import prefetch_related_objects
 from django.utils import timezone
 
 from gpus.models import Device
-from jobs import dependencies, endings, lifecycle, loglinks, ordering, preempting, preparation
+from jobs import (
+    dependencies,
+    endings,
+    lifecycle,
+    loglinks,
+    mps,
+    ordering,
+    preempting,
+    preparation,
+    returning,
+    watchdog,
+)
 from jobs.core.plan import Start, Wait
 from jobs.engines import local_engine
 from jobs.engines.base import Engine
@@ -24,6 +35,7 @@ from jobs.models import Attempt, Job
 from jobs.reconciling import reconcile
 from jobs.refs import ref_of
 from jobs.refusals import Refused
+from jobs.sharding import Sharding
 
 _MANY_WAIT = 1_000  # from which on only what is new is explained in each pass
 _MOST_EXPLAINED = 200
@@ -39,6 +51,7 @@ class Cycle:
         self._took_over_at = timezone.now()
         self._mirror = Mirror()
         self._policy = ordering.DispatchersPolicy()
+        self._sharding = Sharding()
 
     def run(self, hinted: Collection[str] | None = None) -> int:
         """Run once; how many attempts were started.
@@ -48,16 +61,21 @@ class Cycle:
         """
         # 1. What became of the attempts that we know to be open?
         reconcile(self._engine, hinted, self._took_over_at)
-        # 2. Who has waited for a job that has succeeded meanwhile?
+        # 2. Who has waited for a job that has succeeded meanwhile, and who uses more memory than it booked?
         if hinted is None:
             dependencies.release_the_met()
+            watchdog.act(timezone.now())
+            mps.look(self._engine)
+            # Bookings follow what jobs really use, where cards are shared so
+            self._sharding.keep_books(timezone.now())
         # 3. What has changed since the last cycle, and what follows from it?
         self._mirror.refresh()
         self._policy.order(self._mirror)
+        relief = self._sharding.relieve(self._mirror, timezone.now()) if hinted is None else []
         plan = self._mirror.decide()
         # 4. Book it: one transaction, each start guarded by itself; and tell those who must make room
         started = self._apply(plan.starts)
-        preempting.apply(plan.preemptions)
+        preempting.apply([*relief, *plan.preemptions], also=self._sharding.demands)
         # 5. Now that the bookings are on disk, let the processes begin
         prefetch_related_objects(started, "allocations__device")
         for attempt in started:
@@ -88,6 +106,10 @@ class Cycle:
         return [attempt for attempt in attempts if attempt is not None]
 
     def _start(self, start: Start, job: Job, devices: Mapping[str, Device]) -> Attempt | None:
+        swapped = job.open_attempt if job.epoch else None
+        if swapped is not None:
+            returning.take_back(job, swapped, {each.uuid for each in start.placements})
+            return None  # no process is launched: the reconciler brings its memory back
         placements = [(devices[each.uuid], each.memory) for each in start.placements]
         known = self._mirror.scheduler.run(start.job).job
         return lifecycle.start(job, placements[0][0].node, placements, known.sm_share)

@@ -7,14 +7,14 @@ from typing import Any
 from django.conf import settings
 from django.utils.translation import gettext_lazy as _
 
-from jobs import attained, rundir
+from jobs import attained, outofmemory, rundir
 from jobs.checkpoints import trainer_state
 from jobs.core.completion import TAIL_BYTES, Exit, judge_completion
-from jobs.core.ending import GAVE_BACK, Ending
+from jobs.core.ending import GAVE_BACK, Ending, Sequel, sequel
 from jobs.core.llamafactory import trains
-from jobs.core.states import Outcome, Reason
+from jobs.core.states import JobState, Outcome, Reason
 from jobs.engines.base import Engine
-from jobs.models import Attempt
+from jobs.models import Attempt, Job, Swap
 from jobs.refs import ref_of
 
 LOST_DETAILS = {
@@ -27,10 +27,47 @@ LOST_DETAILS = {
 
 def lost(attempt: Attempt, reason: Reason) -> Ending:
     """The end of an attempt that left no exit record. A person's stop is fulfilled all the same."""
+    if attempt.swap and (ended := _while_swapped(attempt)) is not None:
+        return ended
     never_ran = reason is Reason.NOT_CLAIMED and attempt.stop_for == Outcome.SUSPENDED
     if attempt.stop_for and not never_ran:
         return _as_told(attempt)
     return Ending(outcome=Outcome.LOST, reason=reason, detail=str(LOST_DETAILS[reason]))
+
+
+def _while_swapped(attempt: Attempt, record: dict[str, Any] | None = None) -> Ending | None:
+    """The end of an attempt whose memory was being moved, or had been; None where its end is like any other.
+
+    It does not go on from there, but from its last checkpoint, or from its beginning.
+    """
+    state, record = attempt.job.state, record or {}
+    if state == JobState.SUSPENDING and attempt.swap in {Swap.OUT, Swap.UNDO}:
+        return None if record.get("code") == 0 else _as_told(attempt, record)
+    if state not in {JobState.SUSPENDED, JobState.HELD, JobState.QUEUED, JobState.STARTING}:
+        return None
+    if attempt.swap not in {Swap.SWAPPED, Swap.BACK, Swap.BROKEN}:
+        return None
+    detail = _("Its swapped-out memory is gone; it goes on from what it had saved.")
+    return Ending(
+        outcome=Outcome.LOST,
+        reason=Reason.RESTORE_FAILED,
+        detail=str(detail),
+        exit_code=record.get("code"),
+        signal=record.get("signal"),
+    )
+
+
+def sequel_of(job: Job, ending: Ending) -> Sequel:
+    """What follows for the job, counted by its attempts that have really been tried."""
+    went_well = ending.outcome is Outcome.SUCCEEDED
+    tried = job.attempts.exclude(started_at=None).exclude(outcome__in=GAVE_BACK)
+    return sequel(
+        ending,
+        state=JobState(job.state),
+        starts=0 if went_well else tried.count(),
+        max_attempts=job.spec.get("max_attempts", 1),
+        retry_on=job.spec.get("retry_on", ()),
+    )
 
 
 def launch_failed(detail: str) -> Ending:
@@ -40,6 +77,8 @@ def launch_failed(detail: str) -> Ending:
 
 def exited(attempt: Attempt, record: dict[str, Any], engine: Engine) -> Ending:
     """The end that an exit record tells of."""
+    if attempt.swap and (ended := _while_swapped(attempt, record)) is not None:
+        return ended
     if attempt.stop_for and record.get("stopped_by") == "control":
         return _completed_meanwhile(attempt, record, engine) or _as_told(attempt, record)
     if record.get("stopped_by") == "time_limit":
@@ -55,7 +94,7 @@ def exited(attempt: Attempt, record: dict[str, Any], engine: Engine) -> Ending:
 
 def _judged(attempt: Attempt, record: dict[str, Any], engine: Engine) -> Ending:
     config = attempt.job.spec.get("llamafactory")
-    return judge_completion(
+    ending = judge_completion(
         Exit(code=record.get("code"), signal=record.get("signal")),
         trains=isinstance(config, dict) and trains(config),
         trainer_state=trainer_state(
@@ -64,6 +103,7 @@ def _judged(attempt: Attempt, record: dict[str, Any], engine: Engine) -> Ending:
         log_tail=_log_tail(attempt, engine),
         stopped=record.get("stopped_by") is not None,
     )
+    return outofmemory.with_next_need(attempt, ending)
 
 
 def _completed_meanwhile(attempt: Attempt, record: dict[str, Any], engine: Engine) -> Ending | None:
@@ -82,15 +122,24 @@ def _log_tail(attempt: Attempt, engine: Engine) -> str:
 
 def _as_told(attempt: Attempt, record: dict[str, Any] | None = None) -> Ending:
     outcome = Outcome(attempt.stop_for)
-    reason = Reason.PREEMPTED if outcome is Outcome.PREEMPTED else Reason.USER
     record = record or {}
+    if outcome is Outcome.FAILED:
+        ending = _failed(Reason.OVER_MEMORY, attempt.detail, record)
+        return outofmemory.with_next_need(attempt, ending)
     return Ending(
         outcome=outcome,
-        reason=reason,
+        reason=_reason_to_stop(attempt, outcome),
         detail=_unsaved(attempt) if outcome in GAVE_BACK else "",
         exit_code=record.get("code"),
         signal=record.get("signal"),
     )
+
+
+def _reason_to_stop(attempt: Attempt, outcome: Outcome) -> Reason:
+    if outcome is Outcome.PREEMPTED:
+        return Reason.PREEMPTED
+    idle = outcome is Outcome.SUSPENDED and attempt.idle_suspended_at is not None
+    return Reason.IDLE if idle else Reason.USER
 
 
 def _unsaved(attempt: Attempt) -> str:

@@ -6,10 +6,12 @@ from datetime import timedelta
 from typing import Any
 
 from django import forms
+from django.conf import settings
 from django.utils.translation import gettext_lazy as _
 
 from jobs import tokens
 from jobs.models import Membership, Project, User
+from jobs.views.clock import zones
 
 _SCOPES = [
     (tokens.READ, _("read")),
@@ -58,6 +60,16 @@ class TokenForm(forms.Form):
             project=cleaned["project"],
             lifetime=timedelta(days=cleaned["days"]),
         )
+
+
+class PreferencesForm(forms.Form):
+    """How the pages speak and look to one person."""
+
+    language = forms.ChoiceField(label=_("Language"), choices=settings.LANGUAGES)
+    theme = forms.ChoiceField(label=_("Theme"), choices=User.Theme.choices)
+    timezone = forms.ChoiceField(
+        label=_("Time zone"), choices=[("", _("that of this browser")), *((n, n) for n in zones())]
+    )
 
 
 class MemberForm(forms.Form):

@@ -18,7 +18,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
 from gpus.models import Device
-from jobs import heartbeats, sitesettings, snapshots
+from jobs import heartbeats, sharing, sitesettings, snapshots
 from jobs.core.policies import DEFAULT
 from jobs.core.units import GIB, format_size
 from jobs.models import Job, User
@@ -130,6 +130,9 @@ def _other_checks() -> Iterator[Check]:
     yield _disk()
     yield _stuck()
     yield _policy()
+    for each in sharing.abilities():
+        can = _("can") if each.can else _("cannot")
+        yield Check(name=each.name, status=OK, detail=f"{can}: {each.why}")
 
 
 def _policy() -> Check:

@@ -64,6 +64,7 @@ def open_bookings(node: Node) -> list[Allocation]:
             "key",
             "booked",
             "peak",
+            "over_since",
             "device__uuid",
             "attempt__number",
             "attempt__created_at",

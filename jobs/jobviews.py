@@ -15,7 +15,7 @@ from jobs.cardviews import Booking
 from jobs.core.expectation import Expectation, Past, last_step_at
 from jobs.core.plan import Placement
 from jobs.core.scheduling.rules import Rules
-from jobs.core.snapshot import JobView, RunView
+from jobs.core.snapshot import SUSPEND_SECONDS, JobView, RunView
 from jobs.core.states import HOLDS_DEVICE, JobState, Outcome, Priority
 from jobs.history import History
 from jobs.models import Attempt, Job
@@ -61,6 +61,7 @@ class RunRow(NamedTuple):
     pk: int
     started_at: datetime | None
     created_at: datetime
+    resumed_at: datetime | None
     saved_at: datetime | None
     saves_itself: bool
     preempted_for: str
@@ -72,11 +73,17 @@ class RunRow(NamedTuple):
         """Since when it holds its cards, or runs on them."""
         return (self.started_at or self.created_at).timestamp()
 
+    @property
+    def held_since(self) -> float:
+        """The same of this stay on its cards; what it had before it was swapped out is counted already."""
+        return self.begun if self.resumed_at is None else self.resumed_at.timestamp()
+
 
 _RUN_COLUMNS = (
     "pk",
     "started_at",
     "created_at",
+    "resumed_at",
     "saved_at",
     "saves_itself",
     "preempted_for",
@@ -173,7 +180,7 @@ class Viewer:
             placements=tuple(
                 Placement(uuid=uuids[each.device], memory=each.charge) for each in held
             ),
-            started_at=row.begun,
+            started_at=row.held_since,
             expected_end=self._expected_end(row, past),
             saved_at=row.saved_at.timestamp() if row.saved_at else None,
             frozen=state == JobState.SUSPENDED,
@@ -204,6 +211,7 @@ class Viewer:
             sm_share=past.sm_share,
             service=row.service,
             preemptions=earlier.preemptions(self.now, self.rules),
+            suspend_seconds=SUSPEND_SECONDS if past.suspend is None else past.suspend,
         )
 
     def _expected_end(self, row: RunRow, past: Past) -> float:

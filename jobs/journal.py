@@ -6,6 +6,7 @@ What is missing between two numbers is asked for again for some minutes; then it
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import islice, pairwise
 
@@ -20,6 +21,28 @@ MOST = 20_000
 """More changes at once are not told one by one."""
 
 
+class Gaps:
+    """The numbers of rows that were skipped and may still come, each with since when it is missed."""
+
+    def __init__(self, missing: Mapping[int, datetime] | None = None) -> None:
+        self.missing: dict[int, datetime] = dict(missing or {})
+
+    def note(self, seen: Sequence[int], now: datetime) -> None:
+        """What is missing between rows that were seen one after the other."""
+        gaps = (pk for before, after in pairwise(seen) for pk in range(before + 1, after))
+        room = max(0, _MOST_GAPS - len(self.missing))
+        self.missing |= dict.fromkeys(islice(gaps, room), now)
+
+    def have_come(self, numbers: Iterable[int]) -> None:
+        """These are not missing any more."""
+        for number in numbers:
+            self.missing.pop(number, None)
+
+    def give_up(self, now: datetime) -> None:
+        """Forget what has been missing too long: it was undone."""
+        self.missing = {pk: at for pk, at in self.missing.items() if now - at < PATIENCE}
+
+
 class Journal:
     """A reader's place among the event rows."""
 
@@ -27,8 +50,8 @@ class Journal:
         newest = JobEvent.objects.order_by("-pk").values_list("pk", flat=True)
         seen = sorted(newest[:_LOOK_BACK])
         self._last = seen[-1] if seen else 0
-        self._missing: dict[int, datetime] = {}
-        self._note_missing(seen, now)
+        self._gaps = Gaps()
+        self._gaps.note(seen, now)
 
     @property
     def is_current(self) -> bool:
@@ -43,22 +66,15 @@ class Journal:
         if rows:
             first = self._last
             self._last = rows[-1][0]
-            self._note_missing([first, *(pk for pk, _job in rows)], now)
-        self._missing = {pk: at for pk, at in self._missing.items() if now - at < PATIENCE}
+            self._gaps.note([first, *(pk for pk, _job in rows)], now)
+        self._gaps.give_up(now)
         return jobs if len(rows) <= MOST else None
 
     def _late(self) -> set[str]:
         """Jobs of rows that were missing and have come."""
-        if not self._missing:
+        if not self._gaps.missing:
             return set()
-        come = JobEvent.objects.filter(pk__in=list(self._missing)).values_list("pk", "job")
-        jobs = set()
-        for pk, job in come:
-            del self._missing[pk]
-            jobs.add(job)
-        return jobs
-
-    def _note_missing(self, seen: list[int], now: datetime) -> None:
-        gaps = (pk for before, after in pairwise(seen) for pk in range(before + 1, after))
-        room = max(0, _MOST_GAPS - len(self._missing))
-        self._missing |= dict.fromkeys(islice(gaps, room), now)
+        rows = JobEvent.objects.filter(pk__in=list(self._gaps.missing))
+        come = list(rows.values_list("pk", "job"))
+        self._gaps.have_come(pk for pk, _job in come)
+        return {job for _pk, job in come}

@@ -10,7 +10,6 @@ No process is started and nothing is decided here.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -19,25 +18,20 @@ from django.db.models import F
 from django.utils import timezone
 
 from gpus.models import Device, Node
-from jobs import attained, events
-from jobs.core.ending import GAVE_BACK, Ending, Sequel, as_wished, sequel
+from jobs import attained, bookings, endings
+from jobs.core.ending import GAVE_BACK, Ending, Sequel, as_wished
 from jobs.core.plan import PreemptionRule, WaitCode
 from jobs.core.states import JobState, Outcome, Reason, may_move
-from jobs.models import Allocation, Attempt, Job, JobEvent, User
+from jobs.models import Allocation, Attempt, Job, Swap, User
+from jobs.records import Cause as _Cause
+from jobs.records import record as _record
+from jobs.suspendtimes import SWAP
 
-_MOST_COLOURS = 64
+STAYS = (JobState.SUSPENDED, JobState.QUEUED, JobState.HELD)
+"""States of a job with a swapped-out attempt; when that ends, the job stays and begins another one in its turn."""
 
-
-@dataclass(frozen=True, kw_only=True)
-class _Cause:
-    """What an event row says of a change: the verb, who, on which attempt, why, numbers. No actor: the scheduler."""
-
-    kind: str
-    actor: User | None = None
-    attempt: Attempt | None = None
-    reason: str = ""
-    detail: str = ""
-    data: Mapping[str, object] = field(default_factory=dict)
+OVER_MEMORY = "over_memory"
+"""The kind of the event row of a job that is measured above its booking, and is warned or ended."""
 
 
 class _Stale(Exception):
@@ -106,13 +100,12 @@ def mark_running(attempt: Attempt, *, started_at: datetime, containment: str) ->
     job = attempt.job
     first = {} if job.started_at else {"started_at": started_at}
     cause = _Cause(kind="run", attempt=attempt)
-    told = Attempt.objects.open().filter(pk=attempt.pk, stop_for=Outcome.SUSPENDED)
     with transaction.atomic():
         if not _move(job, JobState.RUNNING, cause, expected=JobState.STARTING, **first):
             return False
         attempt.started_at, attempt.containment = started_at, containment
         attempt.save(update_fields=["started_at", "containment"])
-        if told.exists():  # paused while it was starting
+        if _is_paused(attempt):  # paused while it was starting
             _move(job, JobState.SUSPENDING, _Cause(kind="pause", attempt=attempt))
     return True
 
@@ -136,20 +129,23 @@ def thaw(job: Job, actor: User | None) -> bool:
     return _move(job, JobState.RUNNING, cause, expected=JobState.SUSPENDED)
 
 
-def suspend(job: Job, attempt: Attempt, actor: User, *, by_admin: bool = False) -> bool:
-    """Tell a running job to give its cards back for a person; it keeps them until its processes are known to be dead.
+def suspend(
+    job: Job, attempt: Attempt, actor: User | None, *, by_admin: bool = False, reason: str = ""
+) -> bool:
+    """Tell a running job to give its cards back and wait; it keeps them until its processes are known to be dead.
 
     A starting one is told as soon as it runs. False where it does neither any more, or runs in another attempt.
 
     Args:
         job: the one to pause.
         attempt: its open attempt.
-        actor: who asks for it.
+        actor: who asks for it; None: the site.
         by_admin: only an admin lets it go on.
+        reason: why, where no person asks.
     """
     if attempt.number != job.epoch:
         return False
-    cause = _Cause(kind="pause", actor=actor, attempt=attempt)
+    cause = _Cause(kind="pause", actor=actor, attempt=attempt, reason=reason)
     with transaction.atomic():
         if job.state == JobState.STARTING:
             told = _stays(job, JobState.STARTING, cause, hold_by_admin=by_admin)
@@ -177,7 +173,13 @@ def unsuspend(job: Job, attempt: Attempt, actor: User) -> bool:
 
 
 def preempt(
-    job: Job, attempt: Attempt, *, beneficiary: str, rule: PreemptionRule, lost: float
+    job: Job,
+    attempt: Attempt,
+    *,
+    beneficiary: str,
+    rule: PreemptionRule,
+    lost: float,
+    also: Mapping[str, object] | None = None,
 ) -> bool:
     """Tell a running job to give its cards to another one; it keeps them until its processes are known to be dead.
 
@@ -189,8 +191,9 @@ def preempt(
         beneficiary: public id of the job that room is made for.
         rule: why that one may take its place.
         lost: GPU-seconds of work that are expected to be done again.
+        also: what else its event row tells.
     """
-    data = {"beneficiary": beneficiary, "rule": rule, "lost": lost}
+    data = {"beneficiary": beneficiary, "rule": rule, "lost": lost, **(also or {})}
     cause = _Cause(kind="preempt", attempt=attempt, reason=Reason.PREEMPTED, data=data)
     if attempt.number != job.epoch:
         return False
@@ -229,7 +232,7 @@ def finish(attempt: Attempt, ending: Ending) -> bool:
                 return False
             # a late end of an old attempt frees its bookings and changes nothing else
             if job.epoch == attempt.number and job.is_active:
-                _follow(job, attempt, ending, _sequel(job, ending), now)
+                _follow(job, attempt, ending, endings.sequel_of(job, ending), now)
     except _Stale:
         return False
     return True
@@ -252,6 +255,85 @@ def mark_stuck(attempt: Attempt, detail: str) -> bool:
     return True
 
 
+def warn_over_memory(attempt: Attempt, detail: str) -> bool:
+    """Note, once an attempt, that it is measured above its booking; changes no state."""
+    if attempt.events.filter(kind=OVER_MEMORY).exists():
+        return False
+    cause = _Cause(kind=OVER_MEMORY, attempt=attempt, reason=Reason.OVER_MEMORY, detail=detail)
+    job = attempt.job
+    with transaction.atomic():
+        return _stays(job, JobState.RUNNING, cause, hold_by_admin=job.hold_by_admin)
+
+
+def over_memory(job: Job, attempt: Attempt, detail: str, *, ends: bool) -> bool:
+    """Have a running job that is measured above its booking give its cards back, or end it for good."""
+    kind, state = (OVER_MEMORY, JobState.STOPPING) if ends else ("pause", JobState.SUSPENDING)
+    cause = _Cause(kind=kind, attempt=attempt, reason=Reason.OVER_MEMORY, detail=detail)
+    if attempt.number != job.epoch:
+        return False
+    with transaction.atomic():
+        if not _move(job, state, cause, expected=JobState.RUNNING):
+            return False
+        told: dict[str, str] = {"stop_for": Outcome.FAILED if ends else Outcome.SUSPENDED}
+        told |= {"detail": detail} if ends else {}
+        Attempt.objects.open().filter(pk=attempt.pk).update(**told)
+    return True
+
+
+def swapped_out(attempt: Attempt, detail: str) -> bool:
+    """The memory of the attempt is seen gone from its cards: free them, and suspend its job or queue it again."""
+    now, job = timezone.now(), attempt.job
+    preempted = attempt.stop_for == Outcome.PREEMPTED
+    data = attained.preemption(attempt) | {"lost": 0.0} if preempted else {}
+    kind, state = ("requeue", JobState.QUEUED) if preempted else ("suspend", JobState.SUSPENDED)
+    cause = _Cause(kind=kind, attempt=attempt, detail=detail, data=data | {"rung": SWAP})
+    with transaction.atomic():
+        if not _move(job, state, cause, expected=JobState.SUSPENDING):
+            return False
+        Attempt.objects.open().filter(pk=attempt.pk).update(swap=Swap.SWAPPED, stop_for="")
+        _give_back(attempt, bookings.open_ones(attempt), now)
+    return True
+
+
+def take_back(job: Job, attempt: Attempt, device: Device, memory: int) -> bool:
+    """Book its card again for a queued job whose memory is swapped out; it runs when that is back."""
+    fields: dict[str, Any] = {"not_before": None, "wait_code": "", "wait_numbers": {}}
+    try:
+        with transaction.atomic():
+            cause = _Cause(kind="swap_in", attempt=attempt)
+            if not _move(job, JobState.STARTING, cause, expected=JobState.QUEUED, **fields):
+                return False
+            now = timezone.now()
+            if not bookings.make(attempt, [(device, memory)], 0.0, now):
+                raise _Stale
+            Attempt.objects.open().filter(pk=attempt.pk).update(swap=Swap.BACK, resumed_at=now)
+    except (_Stale, IntegrityError):
+        return False
+    return True
+
+
+def swapped_back(attempt: Attempt) -> bool:
+    """The memory of the attempt is on its card again, and its job runs."""
+    with transaction.atomic():
+        cause = _Cause(kind="run", attempt=attempt)
+        if not _move(attempt.job, JobState.RUNNING, cause, expected=JobState.STARTING):
+            return False
+        Attempt.objects.open().filter(pk=attempt.pk).update(swap=Swap.NO)
+        if _is_paused(attempt):
+            _move(attempt.job, JobState.SUSPENDING, _Cause(kind="pause", attempt=attempt))
+    return True
+
+
+def keep_running(attempt: Attempt, detail: str) -> bool:
+    """Let a job run on that was told to give its cards back, and cannot."""
+    cause = _Cause(kind="unpause", attempt=attempt, detail=detail)
+    with transaction.atomic():
+        if not _move(attempt.job, JobState.RUNNING, cause, expected=JobState.SUSPENDING):
+            return False
+        Attempt.objects.open().filter(pk=attempt.pk).update(stop_for="", preempted_for="")
+    return True
+
+
 def explain_wait(job_ids: Sequence[str], code: WaitCode, numbers: Mapping[str, object]) -> None:
     """Keep the reason why queued jobs wait; changes no state and leaves no event."""
     Job.objects.queued().filter(pk__in=job_ids).update(wait_code=code, wait_numbers=dict(numbers))
@@ -262,15 +344,17 @@ def explain_hold(job: Job, numbers: Mapping[str, object]) -> None:
     Job.objects.waiting().filter(pk=job.pk).update(wait_numbers=dict(numbers))
 
 
-def reprioritise(job: Job, priority: int, actor: User) -> bool:
-    """Give a waiting or running job another priority."""
+def reprioritise(job: Job, priority: int, actor: User | None, *, detail: str = "") -> bool:
+    """Give a waiting or running job another priority; `detail` says why, in the words of a person."""
     now = timezone.now()
     with transaction.atomic():
         if not Job.objects.active().filter(pk=job.pk).update(priority=priority):
             return False
         data = {"old": job.priority, "new": priority}
         job.priority = priority
-        _record(job, _Cause(kind="priority", actor=actor, data=data), now, old=job.state)
+        _record(
+            job, _Cause(kind="priority", actor=actor, detail=detail, data=data), now, old=job.state
+        )
     return True
 
 
@@ -290,48 +374,20 @@ def _start(
         "wait_numbers": {},
     }
     if job.colour is None:
-        fields["colour"] = _free_colour([device for device, _memory in placements])
+        fields["colour"] = bookings.free_colour([device for device, _memory in placements])
     if not _move(job, JobState.STARTING, _Cause(kind="start"), **fields):
         raise _Stale
     attempt.save(force_insert=True)
-    for device, memory in placements:
-        _book(device, memory)
-    Allocation.objects.bulk_create(
-        Allocation(
-            attempt=attempt,
-            device=device,
-            booked=memory,
-            sm_share=sm_share,
-            exclusive=job.exclusive,
-            created_at=now,
-        )
-        for device, memory in placements
-    )
-    return attempt
-
-
-def _free_colour(devices: Sequence[Device]) -> int:
-    """The lowest colour that no job on these cards has now."""
-    neighbours = Job.objects.filter(
-        attempts__ended_at=None, attempts__allocations__device__in=devices
-    )
-    taken = set(neighbours.exclude(colour=None).values_list("colour", flat=True)[:_MOST_COLOURS])
-    return next((slot for slot in range(_MOST_COLOURS) if slot not in taken), 0)
-
-
-def _book(device: Device, memory: int) -> None:
-    room = Device.objects.filter(
-        pk=device.pk, drained=False, booked__lte=F("memory_total") - memory
-    )
-    if not room.update(booked=F("booked") + memory):
+    if not bookings.make(attempt, placements, sm_share, now):
         raise _Stale
+    return attempt
 
 
 def _close(attempt: Attempt, ending: Ending, now: datetime) -> bool:
     """Mark the attempt ended, note what it has had of its cards, and give its bookings back, once."""
-    bookings = list(attempt.allocations.open().select_related("device"))
+    held = bookings.open_ones(attempt)
     gave_back = ending.outcome in GAVE_BACK
-    attempt.lost_seconds = attained.lost(attempt, len(bookings), now) if gave_back else None
+    attempt.lost_seconds = attained.lost(attempt, len(held), now) if gave_back else None
     closed = Attempt.objects.open().filter(pk=attempt.pk)
     if not closed.update(
         ended_at=now,
@@ -343,29 +399,20 @@ def _close(attempt: Attempt, ending: Ending, now: datetime) -> bool:
         lost_seconds=attempt.lost_seconds,
     ):
         return False
-    for booking in bookings:
-        Device.objects.filter(pk=booking.device_id).update(booked=F("booked") - booking.booked)
-    attempt.allocations.open().update(released_at=now)
-    if had := attained.service(attempt, bookings, now):
-        Job.objects.filter(pk=attempt.job_id).update(service=F("service") + had)
+    _give_back(attempt, held, now)
     return True
 
 
-def _sequel(job: Job, ending: Ending) -> Sequel:
-    went_well = ending.outcome is Outcome.SUCCEEDED
-    tried = job.attempts.exclude(started_at=None).exclude(outcome__in=GAVE_BACK)
-    return sequel(
-        ending,
-        state=JobState(job.state),
-        starts=0 if went_well else tried.count(),
-        max_attempts=job.spec.get("max_attempts", 1),
-        retry_on=job.spec.get("retry_on", ()),
-    )
+def _give_back(attempt: Attempt, held: Sequence[Allocation], now: datetime) -> None:
+    bookings.release(attempt, held, now)
+    if had := attained.service(attempt, held, now):
+        Job.objects.filter(pk=attempt.job_id).update(service=F("service") + had)
 
 
 def _follow(job: Job, attempt: Attempt, ending: Ending, following: Sequel, now: datetime) -> None:
     kind = {JobState.QUEUED: "retry", JobState.SUSPENDED: "suspend"}.get(following.state, "end")
-    data: Mapping[str, object] = {}
+    grown = ending.grown if kind == "retry" else {}
+    data: Mapping[str, object] = ending.shortage_data | grown
     if ending.outcome is Outcome.PREEMPTED:
         kind, data = "requeue", attained.preemption(attempt)
     elif kind == "suspend":
@@ -373,11 +420,16 @@ def _follow(job: Job, attempt: Attempt, ending: Ending, following: Sequel, now: 
     cause = _Cause(
         kind=kind, attempt=attempt, reason=ending.reason, detail=ending.detail, data=data
     )
-    if kind == "end":
+    if job.state in STAYS and attempt.swap in {
+        Swap.SWAPPED,
+        Swap.BROKEN,
+    }:  # it ended while its memory was swapped out
+        moved = _stays(job, JobState(job.state), cause, hold_by_admin=job.hold_by_admin)
+    elif kind == "end":
         moved = _end(job, following.state, cause, ending.outcome, ending.exit_code)
     else:
         not_before = now + timedelta(seconds=following.backoff) if following.backoff else None
-        moved = _move(job, following.state, cause, not_before=not_before)
+        moved = _move(job, following.state, cause, not_before=not_before, **grown)
     if not moved:
         raise _Stale
     if job.state == JobState.QUEUED and _is_paused(attempt):
@@ -442,26 +494,3 @@ def _stays(job: Job, state: JobState, cause: _Cause, **fields: object) -> bool:
         setattr(job, name, value)
     _record(job, cause, timezone.now(), old=state)
     return True
-
-
-def _record(job: Job, cause: _Cause, at: datetime, *, old: str) -> None:
-    event = JobEvent.objects.create(
-        job=job,
-        attempt=cause.attempt,
-        at=at,
-        actor=cause.actor,
-        kind=cause.kind,
-        old_state=old,
-        new_state=job.state,
-        reason=cause.reason,
-        detail=cause.detail,
-        data=dict(cause.data),
-    )
-    transaction.on_commit(lambda: _announce(event))
-
-
-def _announce(event: JobEvent) -> None:
-    """The dispatcher's own moves do not wake it: it decides after it has made them anyway."""
-    events.announce([event.job_id], event.pk)
-    if event.actor_id is not None:
-        events.wake_dispatcher(event.job_id)

@@ -10,7 +10,7 @@ import asyncio
 import json
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -19,10 +19,12 @@ from channels.db import database_sync_to_async
 
 from jobs import events, queue, watching
 from jobs.models import Job, JobEvent, User
+from jobs.notify.pump import pump
 from jobs.outbox import Outbox
 
 HEAL_EVERY = 2.0  # seconds between looks at the event rows
 WATCH_EVERY = 0.5  # seconds between looks at logs and progress of the jobs that somebody watches
+TELL_EVERY = 2.0  # seconds between looks at what people are to be told
 FORGET_EVERY = 0.4  # seconds between two times that the computed queue is thrown away
 BATCH_FOR = 0.03  # seconds in which changes are gathered before viewers are asked about
 RING_SECONDS = 600
@@ -130,11 +132,13 @@ class Hub:
         elif message.get("k") == "changed":
             self._told.add(message["event"])
             self._on_changed(message["jobs"], message["event"])
+        elif message.get("k") == "told":
+            self._on_told(message["users"])
 
     def start(self) -> None:
         """Begin to listen; does nothing where it listens already."""
         if not self._tasks:
-            for work in (self._listen, self._heal, self._watch):
+            for work in (self._listen, self._heal, self._watch, self._tell):
                 self._tasks.add(asyncio.get_running_loop().create_task(_for_ever(work)))
 
     async def _listen(self) -> None:
@@ -165,6 +169,18 @@ class Hub:
                     self._told.add(number)
                     self._on_changed([job_id], number)
             self._told = {number for number in self._told if number > after}
+
+    async def _tell(self) -> None:
+        """Have notifications written; those who wait for nothing do not notice."""
+        while True:
+            await asyncio.sleep(TELL_EVERY)
+            await database_sync_to_async(pump)()
+
+    def _on_told(self, users: Collection[int] | None) -> None:
+        """These people (None: everybody) have something new to read."""
+        for viewer in self._viewers:
+            if users is None or viewer.user.pk in users:
+                viewer.outbox.put("told", json.dumps({"k": "told"}))
 
     async def _watch(self) -> None:
         """Logs and progress of watched jobs, looked at for all their watchers at once."""

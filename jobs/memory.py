@@ -10,18 +10,20 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from django.db.models import Count, F, Max, Q
+from django.db.models import F, Max, Q
 from django.utils import timezone
 
 from jobs.core.constraints import Need, is_of_type
-from jobs.core.estimate.answer import Estimate, corrected, estimate_of
+from jobs.core.estimate.answer import Estimate, Peaks, above, corrected, estimate_of
+from jobs.core.estimate.kind import memory_kind_of
 from jobs.core.estimate.problems import CannotEstimate
 from jobs.core.jobspec import JobSpec
+from jobs.core.outofmemory import OF_A_CARD
 from jobs.core.snapshot import DeviceView, JobView
 from jobs.core.states import Outcome
 from jobs.core.template import template_of
 from jobs.core.units import GIB
-from jobs.history import REMEMBERED
+from jobs.history import REMEMBERED, RUNS
 from jobs.models import Allocation
 
 LONG_ENOUGH = timedelta(minutes=5)
@@ -36,14 +38,16 @@ def estimate_for(spec: JobSpec) -> Estimate:
     Raises:
         CannotEstimate: no run of its kind was measured, and the formula knows too little.
     """
-    peak, runs = _measured(template_of(spec))
+    same = Peaks.of(_measured(template=template_of(spec)))
+    peaks = same or Peaks.of(_measured(memory_kind=memory_kind_of(spec)), other_data=True)
     try:
         formula = _formula(spec)
     except CannotEstimate:
-        if peak is None:
+        if peaks is None:
             raise
         formula = None
-    return formula if peak is None and formula else corrected(formula, peak or 0, runs)
+    told = formula if peaks is None and formula else corrected(formula, peaks or Peaks())
+    return above(told, _ran_out_at(memory_kind_of(spec)))
 
 
 def booking(estimate: Estimate, view: JobView, cards: Iterable[DeviceView]) -> int:
@@ -75,20 +79,35 @@ def _formula(spec: JobSpec) -> Estimate:
     return estimate_of(config, cards=cards, model=local_config(config.get("model_name_or_path")))
 
 
-def _measured(template: str) -> tuple[int | None, int]:
-    """The largest peak on one card, and the number of runs that it was found among."""
+def _measured(**kind: str) -> list[int]:
+    """The peaks of the newest runs of a kind, each on the card where it was largest."""
     told = Q(attempt__outcome=Outcome.SUCCEEDED) | Q(
         attempt__ended_at__gte=F("attempt__started_at") + LONG_ENOUGH
     )
-    runs = Allocation.objects.filter(
-        told,
-        attempt__job__template=template,
-        attempt__ended_at__gte=timezone.now() - REMEMBERED,
-        attempt__started_at__isnull=False,
-        peak__gt=0,
+    runs = (
+        Allocation.objects.filter(
+            told,
+            attempt__ended_at__gte=timezone.now() - REMEMBERED,
+            attempt__started_at__isnull=False,
+            peak__gt=0,
+            **{f"attempt__job__{name}": value for name, value in kind.items()},
+        )
+        .exclude(attempt__reason__in=OF_A_CARD)
+        .order_by("-attempt")
+        .values_list("attempt")
+        .annotate(most=Max("peak"))
     )
-    found = runs.aggregate(peak=Max("peak"), runs=Count("attempt", distinct=True))
-    return found["peak"], found["runs"]
+    return [peak for _attempt, peak in runs[:RUNS]]
+
+
+def _ran_out_at(memory_kind: str) -> int:
+    """The largest peak at which a run ran out of GPU memory: the next one needs more. 0 where none did."""
+    runs = Allocation.objects.filter(
+        attempt__reason__in=OF_A_CARD,
+        attempt__job__memory_kind=memory_kind,
+        attempt__ended_at__gte=timezone.now() - REMEMBERED,
+    )
+    return runs.aggregate(peak=Max("peak"))["peak"] or 0
 
 
 def _read(path: Path) -> bytes:

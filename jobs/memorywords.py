@@ -51,6 +51,11 @@ def source(estimate: Estimate) -> str:
     """Where the numbers come from: `LoRA of Qwen2.5-7B; formula, ±20 %`."""
     what = _("%(method)s of %(model)s") % {"method": estimate.method, "model": estimate.model}
     told = _learned(estimate) if estimate.source == LEARNED else _formula()
+    if estimate.ran_out:
+        told = _("%(told)s, and a run of the same kind ran out of memory with %(peak)s") % {
+            "told": told,
+            "peak": format_size(estimate.ran_out),
+        }
     return f"{what}; {told}" if estimate.model else told
 
 
@@ -86,6 +91,7 @@ def estimate_json(estimate: Estimate, booked: int | None = None) -> dict[str, An
         "source": estimate.source,
         "runs": estimate.runs,
         "peak_bytes": estimate.peak or None,
+        "least_peak_bytes": estimate.least or None,
         "model": estimate.model or None,
         "method": estimate.method or None,
         "parameters": estimate.parameters or None,
@@ -104,9 +110,19 @@ def _formula() -> str:
 
 
 def _learned(estimate: Estimate) -> str:
-    words = ngettext(
-        "learned from %(runs)d run of the same kind, which needed up to %(peak)s",
-        "learned from %(runs)d runs of the same kind, which needed up to %(peak)s",
+    """`learned from 7 runs of this kind: 11.2-12.0 GiB`."""
+    least, most = format_size(estimate.least), format_size(estimate.peak)
+    number, _space, unit = least.partition(" ")
+    same = ngettext(
+        "learned from %(runs)d run of this kind: %(peaks)s",
+        "learned from %(runs)d runs of this kind: %(peaks)s",
         estimate.runs,
     )
-    return words % {"runs": estimate.runs, "peak": format_size(estimate.peak)}
+    other = ngettext(
+        "learned from %(runs)d run of this kind with other data: %(peaks)s",
+        "learned from %(runs)d runs of this kind with other data: %(peaks)s",
+        estimate.runs,
+    )
+    is_one, is_same_unit = least == most, most.endswith(f" {unit}")
+    peaks = most if is_one else f"{number if is_same_unit else least}-{most}"
+    return (other if estimate.other_data else same) % {"runs": estimate.runs, "peaks": peaks}

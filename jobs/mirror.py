@@ -17,7 +17,7 @@ from django.utils import timezone
 
 from jobs import cardviews, jobviews, projectviews, sitesettings, snapshots
 from jobs.cardviews import Booking, Card
-from jobs.core.plan import Plan
+from jobs.core.plan import Plan, Preempt
 from jobs.core.scheduling.planner import Planner
 from jobs.history import History
 from jobs.jobviews import Earlier, JobRow, RunRow, Viewer
@@ -111,6 +111,26 @@ class Mirror:
                 self._cards.pop(self._keys[each.uuid], None)
         self._unsure |= {each.job for each in plan.preemptions}
         return plan
+
+    def relieve(self, uuid: str, job: str, short: int, now: datetime) -> list[Preempt]:
+        """Who gives way on a card so that a job there may keep `short` bytes more than the card has."""
+        return self._noted(self.scheduler.relieve(uuid, job, short, now.timestamp()))
+
+    def unpack(self, uuid: str, now: datetime) -> list[Preempt]:
+        """Who gives way on a card whose jobs get less done together than one alone."""
+        return self._noted(self.scheduler.unpack(uuid, now.timestamp()))
+
+    def is_being_relieved(self, uuid: str) -> bool:
+        """Whether somebody on this card is on the way out already."""
+        runs = self.scheduler.runs
+        return any(
+            run.leaving and any(each.uuid == uuid for each in run.placements) for run in runs
+        )
+
+    def _noted(self, preemptions: Iterable[Preempt]) -> list[Preempt]:
+        told = list(preemptions)
+        self._unsure |= {each.job for each in told}
+        return told
 
     @property
     def values(self) -> SiteSettings:

@@ -7,35 +7,42 @@ gone. Cards are free when `lifecycle.finish` has closed the attempt, and never b
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 
 from django.db import transaction
 
 from jobs import events, lifecycle
-from jobs.core.plan import Preempt
+from jobs.core.plan import Preempt, PreemptionRule
 from jobs.models import Attempt, Job
 
 log = logging.getLogger(__name__)
 
 
-def apply(preemptions: Sequence[Preempt]) -> int:
-    """Tell these jobs to make room; how many were told.
+_BETWEEN_RUNNING = frozenset({PreemptionRule.PRESSURE, PreemptionRule.PACKING})
+"""Rules by which a job gives way to one that runs already."""
 
-    Left out is a job that does not run any more, is frozen or is not preemptible, and one whose beneficiary has left
-    the queue meanwhile.
+
+def apply(
+    preemptions: Sequence[Preempt], also: Mapping[str, Mapping[str, object]] | None = None
+) -> int:
+    """Tell these jobs to make room; how many were told. `also` is what else the event rows tell, by job.
+
+    Left out is a job that does not run any more, is frozen or is not preemptible, and one whose beneficiary does not
+    wait any more, or where both run, has ended meanwhile.
     """
     if not preemptions:
         return 0
     running = _running({each.job for each in preemptions})
+    staying = _running({each.beneficiary for each in preemptions if each.rule in _BETWEEN_RUNNING})
     waiting = _still_queued({each.beneficiary for each in preemptions})
     with transaction.atomic():
         told = [
             each
             for each in preemptions
-            if each.beneficiary in waiting
+            if each.beneficiary in (staying if each.rule in _BETWEEN_RUNNING else waiting)
             and each.job in running
-            and _tell(each, running.pop(each.job))
+            and _tell(each, running.pop(each.job), (also or {}).get(each.job, {}))
         ]
         for each in told:
             # The processes are told by the next pass of the reconciler; there is no reason to wait a second for it.
@@ -45,13 +52,14 @@ def apply(preemptions: Sequence[Preempt]) -> int:
     return len(told)
 
 
-def _tell(preemption: Preempt, attempt: Attempt) -> bool:
+def _tell(preemption: Preempt, attempt: Attempt, also: Mapping[str, object]) -> bool:
     return attempt.job.preemptible and lifecycle.preempt(
         attempt.job,
         attempt,
         beneficiary=preemption.beneficiary,
         rule=preemption.rule,
         lost=preemption.lost,
+        also=also,
     )
 
 

@@ -24,6 +24,9 @@ _RULES: dict[str, Promise] = {
     PreemptionRule.RECLAIM: gettext_lazy("its project is below its guarantee"),
     PreemptionRule.PRIORITY: gettext_lazy("higher priority"),
     PreemptionRule.SERVICE: gettext_lazy("it has had less service so far"),
+    PreemptionRule.PATIENCE: gettext_lazy("it has waited too long"),
+    PreemptionRule.PRESSURE: gettext_lazy("the memory of their card was not enough for both"),
+    PreemptionRule.PACKING: gettext_lazy("together on one card they got less done than one alone"),
 }
 
 

@@ -15,7 +15,7 @@ import yaml
 from django.conf import settings
 from django.utils.translation import gettext as _
 
-from jobs import checkpoints, datasetstore, rundir
+from jobs import checkpoints, datasetstore, mps, rundir, softcap
 from jobs.account import Account, job_account, make_home
 from jobs.core.jobspec import JobSpec
 from jobs.core.llamafactory import can_resume, can_save_when_told, prepare_config, train_argv
@@ -49,18 +49,19 @@ def prepare(attempt: Attempt) -> AttemptLaunch:
     # Without a name there is nothing to ask the database for, and a burst of short jobs is not slowed.
     names = _link_datasets(job, work) if spec.dataset else []
     argv, path = _command(spec, work, output, bool(names), attempt, resume_from)
+    env = job_environment(
+        attempt,
+        spec,
+        account=account,
+        output=output,
+        data=work / DATA_FOLDER if names else None,
+        path=path,
+        resume_from=resume_from,
+    )
     return AttemptLaunch(
         ref=ref_of(attempt),
         argv=tuple(argv),
-        env=job_environment(
-            attempt,
-            spec,
-            account=account,
-            output=output,
-            data=work / DATA_FOLDER if names else None,
-            path=path,
-            resume_from=resume_from,
-        ),
+        env=env | _capped(attempt, spec, env, working_directory(spec, work)),
         cwd=str(working_directory(spec, work)),
         uid=account.uid if account else None,
         gid=account.gid if account else None,
@@ -68,6 +69,19 @@ def prepare(attempt: Attempt) -> AttemptLaunch:
         containment=settings.COOP_CONTAINMENT,
         time_limit_s=spec.time_limit,
     )
+
+
+def _capped(attempt: Attempt, spec: JobSpec, env: dict[str, str], cwd: Path) -> dict[str, str]:
+    """What keeps the attempt within its booking, which is noted where it does."""
+    trainer = find_trainer(job_account()) if spec.command is None else None
+    cap, added = mps.TRIED, mps.variables(attempt)
+    if not added:
+        cap, added = softcap.SOFT, softcap.variables(attempt, spec, env, trainer=trainer, cwd=cwd)
+    cap = cap if added else ""
+    if cap != attempt.cap:
+        Attempt.objects.filter(pk=attempt.pk).update(cap=cap)
+        attempt.cap = cap
+    return added
 
 
 def working_directory(spec: JobSpec, work: Path) -> Path:

@@ -89,7 +89,7 @@ def rows(sight: Sight, limit: int = POSITIONS) -> QueueRows:
 def rows_of(ids: Sequence[str], sight: Sight) -> list[QueueRow]:
     """The rows of these queued jobs, in this order and without reasons; those that have left meanwhile are missing."""
     state = queuestate.current()
-    return [_plain_row(job, state, sight) for job in _queued(ids)]
+    return [plain_row(job, _place(job, state), sight) for job in _queued(ids)]
 
 
 def position(job: Job, *, exact: bool = False) -> int | None:
@@ -183,23 +183,28 @@ def nearest(found: Collection[Verdict]) -> tuple[Verdict, ...]:
 
 
 def _row(job: Job, state: QueueState, sight: Sight) -> QueueRow:
-    row = _plain_row(job, state, sight)
+    row = plain_row(job, _place(job, state), sight)
     if row.job is None:
         return row
     reason = why_waiting(job, sight=sight)
     return replace(row, why=reason, start=start(job, reason))
 
 
-def _plain_row(job: Job, state: QueueState, sight: Sight) -> QueueRow:
+def plain_row(job: Job, position: int | None, sight: Sight) -> QueueRow:
+    """A job as the viewer may know it, without its reason."""
     named = sight.names(job.project.slug)
     return QueueRow(
-        position=state.look().positions.get(job.pk),
+        position=position,
         needs=job.min_memory,
         gpus=job.gpus,
         job=job if sight.sees(job.project.slug) else None,
         named=str(job) if named else "",
         owner=job.owner.username if named else "",
     )
+
+
+def _place(job: Job, state: QueueState) -> int | None:
+    return state.look().positions.get(job.pk)
 
 
 def _queued(ids: Sequence[str]) -> list[Job]:

@@ -121,6 +121,12 @@ class QueueState:
             look = self.look()
             return look.cards if job_id in look.starting else self._mirror.scheduler.cards
 
+    def usage(self, project: str, user: str | None = None) -> float:
+        """What a project, or one person in it, has used lately, as the order counts it (weighted GPU-seconds)."""
+        with self._lock:
+            self.look()
+            return self._mirror.scheduler.usage(project, user)
+
     # --- looking ahead -------------------------------------------------------------------------------
 
     def forecast(self) -> Forecast | None:

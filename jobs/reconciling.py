@@ -14,7 +14,7 @@ from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from jobs import endings, lifecycle, saves, sitesettings
+from jobs import endings, lifecycle, saves, sitesettings, swapping
 from jobs.core import reconcile as core
 from jobs.core.ending import GAVE_BACK, Ending
 from jobs.core.states import JobState, Reason
@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 def reconcile(engine: Engine, hinted: Collection[str] | None, took_over_at: datetime) -> None:
     """Look at the open attempts (of the jobs in `hinted`, and of those to be told something; None: at all)."""
     attempts = {attempt.token: attempt for attempt in _open_attempts(hinted)}
+    for attempt in attempts.values():
+        swapping.note_return(attempt)
     seen = {token: engine.observe(ref_of(attempt)) for token, attempt in attempts.items()}
     verdicts = core.reconcile(
         [_open_attempt(attempt) for attempt in attempts.values()],
@@ -145,6 +147,8 @@ def _drain(attempt: Attempt) -> None:
 
 
 def _control(engine: Engine, attempt: Attempt, observation: Observation) -> None:
+    if swapping.steers(engine, attempt, observation):
+        return
     wanted = _wanted(JobState(attempt.job.state), observation, saves_itself=attempt.saves_itself)
     if wanted == SAVE:
         engine.control(ref_of(attempt), SAVE, sitesettings.current().save_grace_seconds)

@@ -15,7 +15,7 @@ from django.db.models import Q
 
 from gpus.models import Device
 from jobs.core.reports import usage, waste
-from jobs.core.reports.bookings import DayPart, parts
+from jobs.core.reports.bookings import GIB, DayPart, parts
 from jobs.core.reports.usage import Sum, Usage
 from jobs.core.reports.waste import Entry, Waste
 from jobs.core.states import Outcome, Priority
@@ -261,7 +261,7 @@ def _cards(
         free += row.waited
         if row.foreign:
             hour = HOUR_S * SECOND
-            ghost.append((str(cards[row.device]), 0, row.foreign * hour))
+            ghost.append((str(cards[row.device]), 0, round(row.foreign * hour / GIB)))
     waiting = waste.of_cards(waste.WAITED, ((part.job, part.time, 0) for part in waited))
     waiting.whole = waste.Amount(time=free)
     return dict(sorted(found.items())), [waste.of_cards(waste.GHOST, ghost), waiting]

@@ -14,13 +14,14 @@ from django.db.models import F
 from django.urls import reverse
 from django.utils import timezone
 
-from jobs import queue, why
+from jobs import bookedspans, failures, idling, queue, why
 from jobs.core.placement import Verdict
 from jobs.core.scheduling.forecast import Expected
 from jobs.core.states import JobState, Priority
 from jobs.models import Allocation, Attempt, Job, JobEvent
 from jobs.preemptions import Preemption
 from jobs.queue import Why
+from jobs.remedywords import growth_words
 from jobs.starts import Start
 
 
@@ -76,7 +77,7 @@ def event_json(event: JobEvent, preemption: Preemption | None = None) -> dict[st
         "attempt": event.attempt.number if event.attempt else None,
         "actor": event.actor.username if event.actor else None,
         "reason": event.reason or None,
-        "detail": event.detail or (preemption.sentence if preemption else None),
+        "detail": _event_detail(event, preemption),
         "preemption": _preemption_json(preemption) if preemption else None,
     }
 
@@ -112,6 +113,13 @@ def instant(moment: datetime | None) -> str | None:
     if moment is None:
         return None
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _event_detail(event: JobEvent, preemption: Preemption | None) -> str | None:
+    other = preemption.sentence if preemption else bookedspans.sentence(event)
+    said = event.detail or other
+    grown = growth_words(event.data) if event.kind == "retry" else ""
+    return f"{said} {grown}".strip() or None
 
 
 def _preemption_json(preemption: Preemption) -> dict[str, Any]:
@@ -153,14 +161,30 @@ def _job(job: Job, bookings: list[Allocation], base_url: str, *, is_one: bool) -
         "resources": _resources(job),
         "allocations": [_allocation(booking) for booking in bookings],
         "progress": job.progress or None,
+        "idle": _idle(job, bookings),
         "preemptible": job.preemptible,
         "attempts": job.epoch,
         "submitted_at": instant(job.submitted_at),
         "started_at": instant(job.started_at),
         "finished_at": instant(job.finished_at),
         "exit_code": job.exit_code,
+        "failure": _failure(job, base_url) if is_one else None,
         "url": base_url + reverse("job", args=[job.pk]),
     }
+
+
+def _idle(job: Job, bookings: Sequence[Allocation]) -> dict[str, Any] | None:
+    attempt = bookings[0].attempt if bookings else None
+    found = idling.warning_of(job, attempt)
+    if found is None:
+        return None
+    times = ("since", "warned_at", "suspends_at")
+    return found.as_dict() | {name: instant(getattr(found, name)) for name in times}
+
+
+def _failure(job: Job, base_url: str) -> dict[str, Any] | None:
+    found = failures.failure_of(job) if job.epoch else None
+    return found.as_dict(base_url) if found else None
 
 
 def _resources(job: Job) -> dict[str, Any]:
@@ -181,6 +205,8 @@ def _allocation(booking: Allocation) -> dict[str, Any]:
         "index": device.index,
         "name": device.name,
         "booked_bytes": booking.booked,
+        "asked_bytes": booking.was_asked,
+        "booked_source": "asked" if booking.booked == booking.was_asked else "measured",
         "peak_bytes": booking.peak,
         "released_at": instant(booking.released_at),
     }
@@ -197,14 +223,15 @@ def _expected_end(job: Job) -> datetime | None:
 
 
 def _latest_bookings(jobs: Iterable[Job]) -> dict[str, list[Allocation]]:
-    """What each job's latest attempt holds, or held when it ended."""
+    """What each job's latest attempt holds, or held last: one booking a card."""
     found = (
         Allocation.objects.filter(attempt__job__in=[job.pk for job in jobs])
         .filter(attempt__number=F("attempt__job__epoch"))
         .select_related("device__node", "attempt")
-        .order_by("device__index")
+        .order_by("device__index", "pk")
     )
+    latest = {(booking.attempt.job_id, booking.device_id): booking for booking in found}
     grouped: dict[str, list[Allocation]] = defaultdict(list)
-    for booking in found:
-        grouped[booking.attempt.job_id].append(booking)
+    for (job, _device), booking in latest.items():
+        grouped[job].append(booking)
     return grouped

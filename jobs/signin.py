@@ -22,7 +22,7 @@ ADDRESS = Path("run") / "address"
 
 def link_for(user: User) -> str:
     """A new link for this person, complete with the address that people of this site use."""
-    return f"{_address()}{create_link(user)}"
+    return f"{site_address()}{create_link(user)}"
 
 
 def create_link(user: User) -> str:
@@ -55,7 +55,8 @@ def forget_old_links() -> int:
     return SignInLink.objects.exclude(pk__in=_usable().values("pk")).delete()[0]
 
 
-def _address() -> str:
+def site_address() -> str:
+    """Where people of this site find it, without a slash at the end."""
     if settings.COOP_PUBLIC_URL:
         return str(settings.COOP_PUBLIC_URL).rstrip("/")
     with suppress(FileNotFoundError):

@@ -13,6 +13,7 @@ from django.utils.translation import gettext as _
 from jobs import dependencies, lifecycle, memory, memorywords, snapshots
 from jobs.core.constraints import Obstacle
 from jobs.core.estimate.answer import Estimate
+from jobs.core.estimate.kind import memory_kind_of
 from jobs.core.estimate.problems import CannotEstimate
 from jobs.core.jobspec import JobSpec
 from jobs.core.llamafactory import check_config
@@ -223,7 +224,7 @@ def _check_possible(
 ) -> tuple[Warned, ...]:
     """Refuse what no waiting helps: no card of this site can ever hold it, or no quota ever allow it."""
     view = snapshots.spec_view(spec, user, project)
-    obstacle = never_fits(view, snapshots.device_views()) or _over_quota(view, user, project)
+    obstacle = never_fits(view, snapshots.device_views()) or over_quota(view, user, project)
     if obstacle is None:
         return ()
     why = sentence(obstacle.code, obstacle.numbers)
@@ -241,7 +242,7 @@ def _check_possible(
     )
 
 
-def _over_quota(view: JobView, user: User, project: Project) -> Obstacle | None:
+def over_quota(view: JobView, user: User, project: Project) -> Obstacle | None:
     """Why the job is more than the project, or its owner there, may ever have at once."""
     books = QuotaBooks()
     books.put(limits_of(project, user))
@@ -323,6 +324,7 @@ def _create(prepared: Prepared, user: User, door: str, cloned_from: Job | None) 
             est_time=spec.est_time,
             time_limit=spec.time_limit,
             template=template_of(spec),
+            memory_kind=memory_kind_of(spec),
             door=door,
             cloned_from=cloned_from,
         )

@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 from django.conf import settings
@@ -16,16 +15,12 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from jobs import attained, checkpoints, rundir, sitesettings
-from jobs.core.ending import GAVE_BACK
+from jobs import attained, checkpoints, rundir, sitesettings, suspendtimes, swapability
 from jobs.core.llamafactory import can_resume, trains
 from jobs.core.states import JobState
 from jobs.core.units import format_duration, format_size
 from jobs.engines.base import DEFAULT_GRACE_S
 from jobs.models import Attempt, Job
-
-EXPERIENCES = 20
-"""The latest pauses and preemptions of this site from which the typical time is taken."""
 
 
 class Way(StrEnum):
@@ -33,6 +28,7 @@ class Way(StrEnum):
 
     HOLD = "hold"  # it has none: it only waits
     FREEZE = "freeze"  # it keeps them, and stands still
+    SWAP = "swap"  # its memory moves to main memory, and its processes live on
     SAVES = "saves"  # it writes a checkpoint when it is told to end
     CHECKPOINT = "checkpoint"  # it goes on from the last checkpoint that it wrote by itself
     RESTART = "restart"  # its command starts again from its beginning
@@ -46,7 +42,9 @@ class PauseCost:
     way: Way
     frees_bytes: int = 0  # on all its cards together
     cards: int = 0
-    typical_seconds: float | None = None  # as measured on this site; None: never seen
+    typical_seconds: float | None = (
+        None  # as measured on jobs of its kind, else of this site; None: never seen
+    )
     at_most_seconds: float | None = None  # after which its processes are killed
     from_step: int | None = None  # of the checkpoint that it goes on from
     repeated_steps: int | None = None
@@ -86,14 +84,20 @@ class PauseCost:
         )
 
     def _takes(self) -> str:
+        if self.way is Way.SWAP and self.typical_seconds is None:
+            return _("How long that takes has not been measured here yet.")
         most = format_duration(self.at_most_seconds or 0)
         if self.typical_seconds is None:
             return _("That takes at most %(most)s.") % {"most": most}
         usual = format_duration(max(1, round(self.typical_seconds)))
+        if self.way is Way.SWAP:
+            return _("That usually takes %(usual)s.") % {"usual": usual}
         return _("That usually takes %(usual)s, at most %(most)s.") % {"usual": usual, "most": most}
 
     def _repeats(self) -> str:
         work = format_duration(round(self.repeated_seconds or 0))
+        if self.way is Way.SWAP:
+            return _("It goes on where it stopped, on the same card; nothing is repeated.")
         if self.way is Way.SAVES:
             return _("It saves first and goes on where it stopped; at most one step is repeated.")
         if self.way is Way.RESTART:
@@ -133,6 +137,13 @@ def goes_on(job: Job) -> bool:
 
 def way_of(job: Job, attempt: Attempt) -> Way:
     """How the job would give its cards back."""
+    if not swapability.refusal(job, attempt):
+        return Way.SWAP
+    return next_rung(job, attempt)
+
+
+def next_rung(job: Job, attempt: Attempt) -> Way:
+    """How it would do so if it could not be swapped out."""
     if attempt.saves_itself:
         return Way.SAVES
     if goes_on(job):
@@ -149,12 +160,19 @@ def _cost(job: Job, attempt: Attempt, way: Way) -> PauseCost:
         way=way,
         frees_bytes=sum(booked),
         cards=len(booked),
-        typical_seconds=_typical_seconds(saves=saves),
-        at_most_seconds=sitesettings.current().save_grace_seconds if saves else DEFAULT_GRACE_S,
+        typical_seconds=suspendtimes.usual_seconds(job, saves=saves, swaps=way is Way.SWAP),
+        at_most_seconds=_at_most_seconds(way),
         from_step=saved if way is Way.CHECKPOINT else None,
-        repeated_steps={Way.SAVES: 1, Way.CHECKPOINT: again}.get(way),
-        repeated_seconds=0.0 if saves else _repeated_seconds(attempt, way),
+        repeated_steps={Way.SWAP: 0, Way.SAVES: 1, Way.CHECKPOINT: again}.get(way),
+        repeated_seconds=0.0 if way in {Way.SWAP, Way.SAVES} else _repeated_seconds(attempt, way),
     )
+
+
+def _at_most_seconds(way: Way) -> float | None:
+    """After which its processes are killed; a swap kills none."""
+    if way is Way.SWAP:
+        return None
+    return sitesettings.current().save_grace_seconds if way is Way.SAVES else DEFAULT_GRACE_S
 
 
 def _saved_step(job: Job) -> int:
@@ -171,16 +189,3 @@ def _repeated_seconds(attempt: Attempt, way: Way) -> float:
     if way is Way.RESTART:
         return attained.worked(attempt, attempt.started_at, now)
     return attained.lost(attempt, 1, now)
-
-
-def _typical_seconds(*, saves: bool) -> float | None:
-    """From being told to the end of all processes, the median of the latest ones of the same kind."""
-    took: list[float] = []
-    for outcome in sorted(GAVE_BACK):  # each has an index of its own
-        rows = Attempt.objects.filter(
-            outcome=outcome, saves_itself=saves, events__new_state=JobState.SUSPENDING
-        ).order_by("-ended_at")
-        for ended, told in rows.values_list("ended_at", "events__at")[:EXPERIENCES]:
-            if ended is not None and told is not None:
-                took.append((ended - told).total_seconds())
-    return median(took) if took else None

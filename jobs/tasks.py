@@ -9,8 +9,10 @@ from django.utils import timezone
 from django_q.models import Schedule
 from django_q.tasks import async_task
 
-from jobs import backup, heartbeats, retention
+from jobs import backup, heartbeats, idling, priorityrequests, retention
 from jobs.ledger import outages, rollup
+from jobs.notify import sending, taking
+from jobs.notify import watching as looking
 from jobs.replay import asking
 
 BEAT = Path("run") / "background.beat"
@@ -19,9 +21,12 @@ BEAT = Path("run") / "background.beat"
 SCHEDULES = {
     "heartbeat": 1,
     "forget_old": 60,
+    "end_priority_requests": 1,
     "back_up": 60,
     "note_outages": 1,
     "sum_up": 15,
+    "look_for_idle": 1,
+    "notify": 1,
 }
 """Minutes between two calls of each function of this module."""
 
@@ -37,6 +42,11 @@ def forget_old() -> None:
     retention.forget_old(timezone.now())
 
 
+def end_priority_requests() -> None:
+    """Let priorities fall back whose time is over."""
+    priorityrequests.end_due(timezone.now())
+
+
 def back_up() -> None:
     """This hour's copy of the database."""
     backup.back_up(timezone.now())
@@ -50,6 +60,23 @@ def note_outages() -> None:
 def sum_up() -> None:
     """The finished days, for the reports."""
     rollup.roll_up(timezone.now())
+
+
+def look_for_idle() -> None:
+    """Warn of running jobs that do nothing or hang, and suspend them where the site wants that."""
+    idling.look(timezone.now())
+
+
+def notify() -> None:
+    """Tell people what happened and what is about to. The web processes do so too, and sooner."""
+    taking.read_on(timezone.now())
+    looking.look(timezone.now())
+    sending.send_due()
+
+
+def send_messages() -> None:
+    """Send what is due outside."""
+    sending.send_due()
 
 
 def replay(replay_id: str) -> None:

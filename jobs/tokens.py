@@ -21,6 +21,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from jobs import permissions
+from jobs.audit import record
 from jobs.models import ApiToken, Job, Project, User
 from jobs.projects import default_project, join
 from jobs.refusals import Refused
@@ -115,16 +116,18 @@ def issue(
     return row, text
 
 
-def revoke(token: ApiToken) -> None:
+def revoke(token: ApiToken, by: User) -> None:
     """Make a token useless from now on; its row stays, so that one can see that it existed."""
-    ApiToken.objects.filter(pk=token.pk, revoked_at=None).update(revoked_at=timezone.now())
+    alive = ApiToken.objects.filter(pk=token.pk, revoked_at=None)
+    if alive.update(revoked_at=timezone.now()):
+        record(by, token, "revoked")
 
 
 def recognise(text: str) -> Grant | None:
     """What a token's text opens; None for one that is unknown, expired, revoked, or of a disabled account."""
     if not _is_well_formed(text):
         return None
-    row = _usable().filter(digest=_digest(text)).select_related("user", "project").first()
+    row = usable().filter(digest=_digest(text)).select_related("user", "project").first()
     if row is None:
         return None
     _note_use(row)
@@ -153,7 +156,8 @@ def tokens_of(user: User) -> QuerySet[ApiToken]:
     return ApiToken.objects.filter(user=user).select_related("project")
 
 
-def _usable() -> QuerySet[ApiToken]:
+def usable() -> QuerySet[ApiToken]:
+    """Those that still open something: not revoked, not ended, of an account that is in use."""
     alive = Q(expires_at=None) | Q(expires_at__gt=timezone.now())
     return ApiToken.objects.filter(alive, revoked_at=None, user__is_active=True)
 

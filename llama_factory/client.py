@@ -129,6 +129,10 @@ class Coop(Site):
         """Let a paused job go on."""
         return self._act(name, "resume")
 
+    def keep(self, name: str, duration: str = "2h") -> Job:
+        """Let a running job do nothing for so long, such as `"30m"`, without a warning or a suspension."""
+        return self._act(name, "keep", {"for": duration})
+
     def cancel(self, name: str) -> Job:
         """End a job for good."""
         return self._act(name, "cancel")

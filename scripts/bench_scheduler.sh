@@ -13,6 +13,8 @@ for table in fgd muri elasticflow; do
         echo "== $table: skipped, COOP_TRACES names no traces (benchmarks/README.md)"
     fi
 done
+echo "== article"
+"$python" -m benchmarks.article --part table
 echo "== scale"
 "$python" -m benchmarks.scale
 exit "$missed"

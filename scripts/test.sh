@@ -8,7 +8,7 @@ pytest() { .venv/bin/python -m pytest -q "$@"; }
 
 printf '\n== tests of the data layer on PostgreSQL\n'
 scripts/with_postgres.sh .venv/bin/python -m pytest -q tests/jobs tests/gpus \
-    -m "not (browser or storm or llamafactory or gpu)"
+    -m "not (browser or storm or llamafactory or gpu or suspend)"
 case $? in
     0) ;;
     75) if [ -n "${CI:-}" ]; then failed=1; else echo "Left out on this machine: the data layer on PostgreSQL."; fi ;;
@@ -20,5 +20,5 @@ printf '\n== tests of the pages in a browser\n'
 pytest -m browser || failed=1
 
 printf '\n== all other tests, on SQLite\n'
-pytest -m "not (postgres or browser or llamafactory or gpu)" || failed=1
+pytest -m "not (postgres or browser or llamafactory or gpu or suspend)" || failed=1
 exit $failed

@@ -23,6 +23,7 @@ class EstimateOut(Schema):
     source: str = Field(description="formula, or learned: from measured runs of the same kind")
     runs: int = Field(description="runs that it was learned from")
     peak_bytes: int | None = Field(description="the largest of their peaks")
+    least_peak_bytes: int | None = Field(description="the smallest of their peaks")
     model: str | None
     method: str | None
     parameters: int | None

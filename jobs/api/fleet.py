@@ -9,9 +9,8 @@ from django.utils.translation import gettext as _
 from ninja import Query, Router
 
 from gpus.models import Device
-from jobs import queue, sitesettings, tokens
+from jobs import cardsettings, queue, sitesettings, tokens
 from jobs.api.answers import answer, base_url
-from jobs.api.audit import record
 from jobs.api.auth import Allowed, grant
 from jobs.api.problems import NotFound
 from jobs.api.siteschemas import DrainIn, GpuOut, GpusOut, QueueOut
@@ -42,15 +41,16 @@ def show_gpu(request: HttpRequest, uuid: str) -> HttpResponse:
 @router.post("/gpus/{uuid}/drain", response=GpuOut, auth=Allowed(tokens.ADMIN))
 def drain_gpu(request: HttpRequest, uuid: str, wanted: DrainIn | None = None) -> HttpResponse:
     """Take a card out of service: its jobs end as they would, and no new ones start on it."""
-    reason = wanted.reason if wanted else ""
-    _set_drained(request, uuid, drained=True, reason=reason)
+    cardsettings.drain([_device(uuid)], wanted.reason if wanted else "", grant(request).user)
+    queue.forget()
     return _one(request, uuid)
 
 
 @router.post("/gpus/{uuid}/undrain", response=GpuOut, auth=Allowed(tokens.ADMIN))
 def undrain_gpu(request: HttpRequest, uuid: str) -> HttpResponse:
     """Put a card back into service."""
-    _set_drained(request, uuid, drained=False, reason="")
+    cardsettings.undrain([_device(uuid)], grant(request).user)
+    queue.forget()
     return _one(request, uuid)
 
 
@@ -91,13 +91,11 @@ def _no_card(uuid: str) -> NotFound:
     return NotFound(_("There is no card %(uuid)s.") % {"uuid": shortened(uuid, 100)})
 
 
-def _set_drained(request: HttpRequest, uuid: str, *, drained: bool, reason: str) -> None:
-    device = Device.objects.filter(uuid=uuid).first()
+def _device(uuid: str) -> Device:
+    device = Device.objects.filter(uuid=uuid).select_related("node").first()
     if device is None:
         raise _no_card(uuid)
-    Device.objects.filter(pk=device.pk).update(drained=drained, drain_reason=reason)
-    record(grant(request).user, device, "drained" if drained else "undrained", reason=reason)
-    queue.forget()
+    return device
 
 
 def _gpus(caller: Grant) -> list[dict[str, Any]]:

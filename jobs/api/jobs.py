@@ -12,7 +12,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext as _
 from ninja import Query, Router, Schema
 
-from jobs import actions, suspension, tokens
+from jobs import actions, idling, suspension, tokens
 from jobs.api import submitting
 from jobs.api.answers import LARGEST_PAGE, answer, base_url, job_page
 from jobs.api.auth import Allowed, grant
@@ -23,6 +23,7 @@ from jobs.api.schemas import (
     JobChangeIn,
     JobOut,
     JobsOut,
+    KeepIn,
     PauseCostOut,
     PausedOut,
     PauseIn,
@@ -31,6 +32,7 @@ from jobs.api.schemas import (
 )
 from jobs.core.problems import shortened
 from jobs.core.states import ACTIVE, TERMINAL, JobState, Priority
+from jobs.core.units import UnitError, parse_duration
 from jobs.models import Job
 from jobs.serialize import job_json, jobs_json
 
@@ -136,7 +138,8 @@ async def show_job(
 def change_job(request: HttpRequest, job_id: str, wanted: JobChangeIn) -> HttpResponse:
     """Change a job's priority; for leads of its project and admins."""
     job = find_job(request, job_id)
-    actions.set_priority(job, grant(request).user, Priority[wanted.priority.upper()])
+    priority = Priority[wanted.priority.upper()]
+    actions.set_priority(job, grant(request).user, priority, reason=wanted.reason)
     return _one(request, job_id)
 
 
@@ -172,6 +175,18 @@ def resume_job(request: HttpRequest, job_id: str) -> HttpResponse:
 
 
 @router.post(
+    "/jobs/{job_id}/keep",
+    response={200: JobOut, 409: ProblemOut, 422: ProblemOut},
+    auth=Allowed(tokens.CONTROL),
+)
+def keep_job(request: HttpRequest, job_id: str, wanted: KeepIn | None = None) -> HttpResponse:
+    """Let a running job do nothing for so long: it is neither warned nor suspended for it until then."""
+    seconds = _seconds(wanted.duration) if wanted else idling.USUAL_KEEP
+    job = actions.keep(find_job(request, job_id), grant(request).user, seconds)
+    return answer(request, job_json(job, base_url=base_url(request)))
+
+
+@router.post(
     "/jobs/{job_id}/cancel", response={200: JobOut, 409: ProblemOut}, auth=Allowed(tokens.CONTROL)
 )
 def cancel_job(request: HttpRequest, job_id: str) -> HttpResponse:
@@ -188,6 +203,13 @@ def cancel_job(request: HttpRequest, job_id: str) -> HttpResponse:
 def clone_job(request: HttpRequest, job_id: str, wanted: CloneIn | None = None) -> HttpResponse:
     """Hand in a copy, with some fields changed. While the job is active, the copy needs a `task_id` of its own."""
     return submitting.clone(request, find_job(request, job_id), wanted.changes if wanted else {})
+
+
+def _seconds(text: str) -> float:
+    try:
+        return parse_duration(text)
+    except UnitError as error:
+        raise Invalid(f"for: {error.message}.", f"{error.hint}.", status=422) from error
 
 
 def _chosen(request: HttpRequest, wanted: JobFilter) -> QuerySet[Job]:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.db import IntegrityError, transaction
+from django.db import transaction
 from django.db.models import Count, Sum
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext as _
 from ninja import Router
 
-from jobs import permissions, queue, tokens
+from jobs import permissions, queue, quotas, tokens
 from jobs.api.answers import answer
-from jobs.api.audit import record
 from jobs.api.auth import Allowed, grant
 from jobs.api.finding import find_project
 from jobs.api.problems import Invalid
@@ -26,16 +25,17 @@ from jobs.api.projectschemas import (
     QuotaIn,
     QuotaOut,
 )
-from jobs.api.schemas import ProblemOut, Role
+from jobs.api.schemas import ProblemOut
+from jobs.audit import record
 from jobs.core.problems import shortened
-from jobs.models import Allocation, Membership, Project, Quota, User
-from jobs.projects import join
+from jobs.models import Allocation, Project, Quota, User
+from jobs.projects import change_members as change_members_of
+from jobs.projects import create
 from jobs.refusals import Refused
 from jobs.serialize import instant
 
 router = Router()
 
-SIDES = ("guarantee", "limit")
 FIELDS = {
     "cards": "cards",
     "memory_bytes": "memory",
@@ -56,18 +56,7 @@ def list_projects(request: HttpRequest) -> HttpResponse:
 def create_project(request: HttpRequest, wanted: ProjectIn) -> HttpResponse:
     """Make a project; its members are added afterwards."""
     user = grant(request).user
-    try:
-        with transaction.atomic():
-            project = Project.objects.create(**wanted.dict())
-    except IntegrityError as error:
-        raise Refused(
-            code="project_exists",
-            title=_("There is such a project"),
-            detail=_("There is a project “%(slug)s” already.") % {"slug": wanted.slug},
-            hint=_("Choose another slug."),
-            status=409,
-        ) from error
-    record(user, project, "created", **wanted.dict())
+    project = create(by=user, **wanted.dict())
     return answer(request, _project(project, user), status=201)
 
 
@@ -82,11 +71,15 @@ def change_project(request: HttpRequest, slug: str, wanted: ProjectChangeIn) -> 
     """Change a project's name or description (its leads), or its weight (admins)."""
     project = _managed(request, slug)
     changes = {name: value for name, value in wanted.dict().items() if value is not None}
-    if "weight" in changes and not grant(request).is_admin:
+    weight = changes.pop("weight", None)
+    if weight is not None and not grant(request).is_admin:
         raise _for_admins(_("A project's weight decides over other projects, too."))
-    if changes:
-        Project.objects.filter(pk=project.pk).update(**changes)
-        record(grant(request).user, project, "changed", **changes)
+    with transaction.atomic():
+        if weight is not None:
+            quotas.change([quotas.QuotaChange(project=project, weight=weight)], grant(request).user)
+        if changes:
+            Project.objects.filter(pk=project.pk).update(**changes)
+            record(grant(request).user, project, "changed", **changes)
     project.refresh_from_db()
     return answer(request, _project(project, grant(request).user))
 
@@ -102,10 +95,8 @@ def change_members(request: HttpRequest, slug: str, wanted: MembersIn) -> HttpRe
     """Add people, change roles, or with `null` take people out."""
     project = _managed(request, slug)
     people = {name: _person(name) for name in wanted.members}
-    with transaction.atomic():
-        for name, role in wanted.members.items():
-            _set_role(project, people[name], role)
-        record(grant(request).user, project, "members changed", **wanted.members)
+    roles = {people[name]: role for name, role in wanted.members.items()}
+    change_members_of(project, roles, grant(request).user)
     return answer(request, _members(project))
 
 
@@ -120,20 +111,11 @@ def show_quota(request: HttpRequest, slug: str) -> HttpResponse:
     response={200: QuotaOut, 422: ProblemOut},
     auth=Allowed(tokens.ADMIN),
 )
-def change_quota(request: HttpRequest, slug: str, wanted: QuotaIn) -> HttpResponse:
+def change_quota(request: HttpRequest, slug: str, wanted_quota: QuotaIn) -> HttpResponse:
     """Change a project's quota; what is left out stays, `null` takes it away."""
     project = find_project(request, slug)
-    changes = _quota_changes(wanted)
-    try:
-        with transaction.atomic():
-            Quota.objects.update_or_create(project=project, user=None, defaults=changes)
-            record(grant(request).user, project, "quota changed", **changes)
-    except IntegrityError as error:
-        raise Invalid(
-            _("A guarantee would be above its limit."),
-            _("Give each guarantee at most its limit, or no limit (null)."),
-            code="guarantee_above_limit",
-        ) from error
+    wanted = quotas.QuotaChange(project=project, fields=_quota_changes(wanted_quota))
+    quotas.change([wanted], grant(request).user)
     queue.forget()
     return answer(request, _quota(project))
 
@@ -173,13 +155,6 @@ def _person(username: str) -> User:
     return user
 
 
-def _set_role(project: Project, user: User, role: Role | None) -> None:
-    if role is None:
-        Membership.objects.filter(project=project, user=user).delete()
-    else:
-        join(user, project, role)
-
-
 def _project(project: Project, user: User) -> dict[str, Any]:
     return {
         "slug": project.slug,
@@ -200,7 +175,7 @@ def _quota(project: Project) -> dict[str, Any]:
     quota = Quota.objects.filter(project=project, user=None).first()
     sides = {
         side: {name: getattr(quota, f"{side}_{column}", None) for name, column in FIELDS.items()}
-        for side in SIDES
+        for side in quotas.SIDES
     }
     return {**sides, "used": _used(project)}
 
@@ -223,6 +198,6 @@ def _quota_changes(wanted: QuotaIn) -> dict[str, Any]:
     given = wanted.dict(exclude_unset=True)
     return {
         f"{side}_{FIELDS[name]}": value
-        for side in SIDES
+        for side in quotas.SIDES
         for name, value in (given.get(side) or {}).items()
     }

@@ -79,8 +79,51 @@ class AllocationOut(Schema):
     index: int
     name: str
     booked_bytes: int
+    asked_bytes: int = Field(description="what was booked when it started")
+    booked_source: Literal["asked", "measured"] = Field(
+        description="measured: dynamic sharding has made it follow the peak"
+    )
     peak_bytes: int | None = Field(description="most ever measured")
     released_at: datetime | None
+
+
+class RemedyOut(Schema):
+    """One change of a job that ran out of memory. Null: it cannot be told."""
+
+    code: str = Field(description="stable, such as batch or more_memory; docs/out-of-memory.md")
+    changes: dict[str, str] = Field(description="dotted field to new text, as a clone takes it")
+    before_bytes: int | None = Field(description="needed on each card as the job is, likely")
+    after_bytes: int | None = Field(description="the same with the change")
+    enough: bool | None = Field(description="whether it is likely enough by itself")
+    sentence: str
+    url: str = Field(description="the form, filled in with the job and the change")
+
+
+class FailureOut(Schema):
+    """How the last attempt that ended went wrong. Null: not known, or it does not apply."""
+
+    attempt: int
+    outcome: str
+    reason: str
+    detail: str | None
+    exit_code: int | None
+    exit_signal: int | None
+    diagnosis: str | None = Field(description="whose memory it was, with numbers")
+    advice: str | None
+    booked_bytes: int | None = Field(description="on each card")
+    peak_bytes: int | None = Field(description="the most that was measured on one card")
+    wanted_bytes: int | None = Field(description="by PyTorch's message, at least needed")
+    remedies: list[RemedyOut] = Field(description="the least intrusive first")
+
+
+class IdleOut(Schema):
+    """A warning that stands against a running job."""
+
+    kind: Literal["idle", "hangs"]
+    since: datetime = Field(description="since when it has done nothing, at least")
+    warned_at: datetime
+    suspends_at: datetime | None = Field(description="null: it is only warned of")
+    sentence: str
 
 
 class JobOut(Schema):
@@ -110,12 +153,16 @@ class JobOut(Schema):
     resources: ResourcesOut
     allocations: list[AllocationOut]
     progress: dict[str, Any] | None = Field(description="step, total, loss, rate, eta_s ...")
+    idle: IdleOut | None = Field(description="where it runs and does nothing, or hangs; else null")
     preemptible: bool
     attempts: int = Field(description="attempts begun")
     submitted_at: datetime
     started_at: datetime | None = Field(description="start of the first attempt")
     finished_at: datetime | None
     exit_code: int | None
+    failure: FailureOut | None = Field(
+        description="how its last attempt went wrong; null where none did, and in lists"
+    )
     url: str = Field(description="its page")
 
 
@@ -172,7 +219,9 @@ class PreemptionOut(Schema):
     """For which job another one gave its cards back."""
 
     beneficiary: str | None = Field(description="the other job; null: not yours to see, or removed")
-    rule: str = Field(description="why it may take the place: reclaim, priority or service")
+    rule: str = Field(
+        description="why it may take the place: reclaim, priority, service, patience, pressure or packing"
+    )
     lost_gpu_seconds: float = Field(description="work that is done again, over all cards together")
     expected: bool = Field(description="true while the job's processes still live")
 
@@ -230,13 +279,18 @@ class PauseCostOut(Schema):
     """What a pause without `keep_memory` means."""
 
     possible: bool
-    way: Literal["hold", "freeze", "saves", "checkpoint", "restart", "none"] = Field(
-        description="it only waits; stays in memory; saves first; goes on from its last checkpoint; begins anew; cannot"
+    way: Literal["hold", "freeze", "swap", "saves", "checkpoint", "restart", "none"] = Field(
+        description="it only waits; stays in memory; moves to main memory; saves first;"
+        " goes on from its last checkpoint; begins anew; cannot"
     )
     frees_bytes: int = Field(description="on all its cards together")
     cards: int
-    typical_seconds: float | None = Field(description="as measured on this site; null: never seen")
-    at_most_seconds: float | None = Field(description="after which its processes are killed")
+    typical_seconds: float | None = Field(
+        description="as measured on jobs of its kind, else of this site; null: never seen"
+    )
+    at_most_seconds: float | None = Field(
+        description="after which its processes are killed; null: they are not"
+    )
     from_step: int | None = Field(description="of the checkpoint that it goes on from; 0: none yet")
     repeated_steps: int | None = Field(description="about as many are done again; null: not known")
     repeated_seconds: float | None = Field(description="of running that are done again")
@@ -247,6 +301,12 @@ class PausedOut(JobOut):
     """The job after a pause, and what the pause means for it."""
 
     pause: PauseCostOut
+
+
+class KeepIn(Schema):
+    """For how long a job may do nothing."""
+
+    duration: str = Field("2h", alias="for", description="such as 30m, 2h, 1d; 10m to 7d")
 
 
 class CloneIn(Schema):
@@ -261,3 +321,4 @@ class JobChangeIn(Schema):
     """What to change in a job."""
 
     priority: PriorityName
+    reason: str = Field("", max_length=300, description="why; its owner reads it")

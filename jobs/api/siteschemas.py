@@ -144,9 +144,30 @@ class SettingsOut(Schema):
     min_run_minutes: float = Field(description="before which no job is suspended for another")
     half_life_hours: float = Field(description="after which past usage counts half")
     placement: str = Field(description="best-fit or fragmentation")
+    sharding_margin: float = Field(
+        description="times the measured peak: what a booking shrinks to under dynamic sharding"
+    )
+    sharding_stable_minutes: float = Field(description="in which the peak must have hardly grown")
+    sharding_stable_steps: int = Field(
+        description="the same in steps, for trainings that tell them; others: three times as long"
+    )
     save_grace_seconds: float = Field(
         description="for a training to save when it gives its cards back; then it is ended"
     )
+    idle_minutes: float | None = Field(
+        description="of doing nothing before a running job is warned; null: nobody looks"
+    )
+    idle_grace_minutes: float = Field(description="between the warning and the suspension")
+    idle_action: Literal["warn", "suspend"]
+    cap: str = Field(description="what keeps a job within the memory that it booked")
+    swap_out: bool = Field(description="suspended jobs may keep their GPU memory in main memory")
+    over_memory: str = Field(description="warn, suspend or stop who is measured above it")
+    private_webhooks: bool = Field(description="webhooks may reach private addresses, and by http")
+    signup: Literal["nobody", "domains", "everybody"] = Field(
+        description="who gets an account by signing in elsewhere"
+    )
+    signup_domains: list[str] = Field(description="of e-mail addresses, for `domains`")
+    signup_project: str | None = Field(description="the project that newcomers join")
 
 
 class TokenOut(Schema):

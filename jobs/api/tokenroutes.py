@@ -12,12 +12,12 @@ from ninja import Router
 
 from jobs import tokens
 from jobs.api.answers import answer
-from jobs.api.audit import record
 from jobs.api.auth import Allowed, grant
 from jobs.api.finding import find_project
 from jobs.api.problems import NotFound
 from jobs.api.schemas import ProblemOut
 from jobs.api.siteschemas import NewTokenOut, TokenIn, TokenOut, TokensOut
+from jobs.audit import record
 from jobs.models import ApiToken, Project
 from jobs.refusals import Refused
 from jobs.serialize import instant
@@ -59,8 +59,7 @@ def revoke_token(request: HttpRequest, token_id: int) -> HttpResponse:
     row = tokens.tokens_of(user).filter(pk=token_id).first()
     if row is None:
         raise NotFound(_("You have no token %(id)s.") % {"id": token_id})
-    tokens.revoke(row)
-    record(user, row, "revoked")
+    tokens.revoke(row, user)
     row.refresh_from_db()
     return answer(request, token_json(row))
 

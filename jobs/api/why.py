@@ -9,7 +9,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext as _
 from ninja import Router
 
-from jobs import tokens
+from jobs import failures, remedywords, tokens
 from jobs.api.answers import answer
 from jobs.api.auth import Allowed, grant
 from jobs.api.finding import find_job
@@ -67,6 +67,17 @@ def _what_if(change: Change) -> dict[str, Any]:
     return asdict(change) | {"sentence": change.sentence}
 
 
+def _remedy(job: Job) -> str:
+    """After a bad end: what to change first, as a command."""
+    failure = failures.failure_of(job) if job.epoch and not job.is_active else None
+    if failure is None or not (failure.remedies or failure.advice):
+        return ""
+    if not failure.remedies:
+        return failure.advice
+    first = failure.remedies[0]
+    return f"{remedywords.sentence(first)} {remedywords.command(job, first)}"
+
+
 def _not_waiting(job: Job) -> dict[str, Any]:
     words = {"job": job, "state": job.state, "detail": job.detail}
     if job.is_active:
@@ -77,6 +88,6 @@ def _not_waiting(job: Job) -> dict[str, Any]:
         "code": "NOT_WAITING",
         "class": "wait",
         "sentence": sentence.strip(),
-        "remedy": "",
+        "remedy": _remedy(job),
         "numbers": {},
     }

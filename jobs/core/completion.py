@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from jobs.core.ending import Ending
+from jobs.core.outofmemory import shortage_in
 from jobs.core.states import Outcome, Reason
 
 TAIL_BYTES = 64 * 1024
@@ -40,8 +41,11 @@ _SIGNALS = {
 }
 
 _GPU_MEMORY = re.compile(
-    r"CUDA out of memory|OutOfMemoryError|CUDA error: out of memory|CUBLAS_STATUS_ALLOC_FAILED"
-    r"|cudaErrorMemoryAllocation|HIP out of memory"
+    r"CUDA out of memory|OutOfMemoryError|CUDA(?: driver)? error: out of memory|HIP out of memory"
+    r"|CU(?:BLAS|DNN|SOLVER|SPARSE|FFT)_STATUS_(?:ALLOC_FAILED|INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED)"
+    r"|cudaErrorMemoryAllocation|CUDA_ERROR_OUT_OF_MEMORY|CUFFT_ALLOC_FAILED"
+    r"|Triton Error \[CUDA\]: out of memory|CUDA failed with error out of memory"
+    r"|Cuda failure (?:\d+ )?'out of memory'|RESOURCE_EXHAUSTED: Out of memory"
 )
 _HOST_MEMORY = re.compile(
     r"^MemoryError|MemoryError:|Cannot allocate memory|DefaultCPUAllocator: (?:can't|not enough)"
@@ -126,12 +130,9 @@ def _failed(ended: Exit, log_tail: str) -> Ending:
     recent = "\n".join(tail_lines(log_tail, 200))
     why = cause(log_tail)
     if _GPU_MEMORY.search(recent):
-        return _ending(
-            ended,
-            Outcome.FAILED,
-            Reason.GPU_OUT_OF_MEMORY,
-            _sentence("It ran out of GPU memory", _matching_line(_GPU_MEMORY, recent)),
-        )
+        detail = _sentence("It ran out of GPU memory", _matching_line(_GPU_MEMORY, recent))
+        found = _ending(ended, Outcome.FAILED, Reason.GPU_OUT_OF_MEMORY, detail)
+        return replace(found, shortage=shortage_in(recent))
     if _HOST_MEMORY.search(recent):
         return _ending(
             ended,

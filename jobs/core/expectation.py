@@ -22,6 +22,7 @@ class Past:
     usual: float = math.inf  # seconds; the median
     long: float = math.inf  # seconds; nine of ten were done by then
     sm_share: float = 0.0  # 0..1, on each card when alone there; 0: not learned
+    suspend: float | None = None  # seconds that suspending one took; None: never seen
 
     @classmethod
     def of(cls, seconds: Sequence[float], sm_share: float = 0.0) -> Past:

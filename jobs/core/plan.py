@@ -75,6 +75,8 @@ class PreemptionRule(StrEnum):
     PRIORITY = "priority"  # same project, higher priority
     SERVICE = "service"  # same project and priority; the other has had more service already
     PATIENCE = "patience"  # same project, no lower priority; it has waited too long
+    PRESSURE = "pressure"  # both run on one card; the other needs memory that is not there
+    PACKING = "packing"  # both run on one card, and get less done together than one alone
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

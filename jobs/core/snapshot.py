@@ -15,6 +15,9 @@ from jobs.core.plan import Placement
 from jobs.core.scheduling.rules import Rules
 from jobs.core.states import Priority
 
+SUSPEND_SECONDS = 60.0
+"""What suspending a job costs where none of its kind has been suspended yet."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DeviceView:
@@ -89,7 +92,7 @@ class JobView:
     sm_share: float = 0.0  # learned SM demand on each card when alone, 0..1; 0: not learned
     service: float = 0.0  # what its ended attempts have had
     preemptions: int = 0  # times that it was preempted within `Rules.preemption_window`
-    suspend_seconds: float = 60.0  # what suspending and resuming it costs
+    suspend_seconds: float = SUSPEND_SECONDS  # what suspending and resuming it costs
     saves_itself: bool = (
         False  # it writes a checkpoint when it is told to suspend, and loses no work
     )

@@ -17,7 +17,9 @@ class JobState(StrEnum):
     STARTING = "STARTING"  # an attempt holds its bookings; its process does not run yet
     RUNNING = "RUNNING"  # the process of its open attempt runs
     SUSPENDING = "SUSPENDING"  # told to give its card back; still holds what it held
-    SUSPENDED = "SUSPENDED"  # frozen in memory (attempt open) or saved to disk (attempt ended)
+    SUSPENDED = (
+        "SUSPENDED"  # frozen or swapped out (attempt open), or saved to disk (attempt ended)
+    )
     STOPPING = "STOPPING"  # told to end; its processes may still live
     SUCCEEDED = "SUCCEEDED"  # ended as intended
     FAILED = "FAILED"  # ended otherwise, and no attempt is left
@@ -52,6 +54,9 @@ class Reason(StrEnum):
     NODE_LOST = "node_lost"
     USER = "user"  # a person asked for it
     PREEMPTED = "preempted"  # made room for another job
+    IDLE = "idle"  # its cards did nothing, or it hung, and the site suspends such jobs
+    OVER_MEMORY = "over_memory"  # measured above the memory that it booked, for too long
+    RESTORE_FAILED = "restore_failed"  # its swapped-out memory did not come back
 
 
 class Priority(IntEnum):
@@ -65,8 +70,8 @@ class Priority(IntEnum):
 _S = JobState
 
 TRANSITIONS: dict[JobState, frozenset[JobState]] = {
-    _S.QUEUED: frozenset({_S.HELD, _S.STARTING, _S.CANCELLED, _S.FAILED}),
-    _S.HELD: frozenset({_S.QUEUED, _S.CANCELLED, _S.FAILED}),
+    _S.QUEUED: frozenset({_S.HELD, _S.STARTING, _S.STOPPING, _S.CANCELLED, _S.FAILED}),
+    _S.HELD: frozenset({_S.QUEUED, _S.STOPPING, _S.CANCELLED, _S.FAILED}),
     _S.STARTING: frozenset({_S.RUNNING, _S.STOPPING, _S.QUEUED, _S.FAILED}),
     _S.RUNNING: frozenset(
         {_S.SUSPENDING, _S.SUSPENDED, _S.STOPPING, _S.QUEUED, _S.SUCCEEDED, _S.FAILED}

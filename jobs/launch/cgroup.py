@@ -73,9 +73,10 @@ class Cgroup:
     def empty(self) -> bool:
         return not self._event("populated")
 
-    def out_of_memory(self) -> bool:
-        """Whether the kernel killed something in here for lack of memory; False where nobody counts."""
-        return _read_pairs(f"{self.path}/memory.events").get("oom_kill", 0) > 0
+    def out_of_memory(self) -> bool | None:
+        """Whether the kernel killed something in here for lack of memory; None where nobody counts."""
+        killed = _read_pairs(f"{self.path}/memory.events").get("oom_kill")
+        return None if killed is None else killed > 0
 
     def remove(self) -> None:
         """Remove the group; an OSError says that it is not empty."""

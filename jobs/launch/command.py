@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 from typing import Any, NamedTuple
 
 from jobs.containment import Container
-from jobs.launch import child
+from jobs.launch import child, procfs
 from jobs.launch.trees import PidNamespace, has_children
 
 
@@ -34,6 +35,7 @@ class Command:
         self.root = 0
         """The pid of the first process of the tree."""
         self.ended: Ended | None = None
+        self._kills_before = procfs.out_of_memory_kills()
 
     def fork(self, output: int) -> None:
         """Make the child, inside its container, waiting. Raises OSError; then `abandon` clears up."""
@@ -77,7 +79,7 @@ class Command:
         """Whether the command and everything it left behind have ended, and the container is cleared away."""
         if self.ended is None or has_children() or not self._container.empty():
             return False
-        self.ended = self.ended._replace(oom_kill=self._container.out_of_memory())
+        self.ended = self.ended._replace(oom_kill=self._ran_out_of_memory(self.ended))
         try:
             self._container.remove()
         except OSError:
@@ -88,6 +90,14 @@ class Command:
     def status_source(self) -> int | None:
         """A pipe that becomes readable when the command ends, where no signal tells."""
         return self._status if self._in_namespace and self.ended is None else None
+
+    def _ran_out_of_memory(self, ended: Ended) -> bool:
+        """By its container's count; where there is none, it was killed while the kernel killed for lack of memory."""
+        counted = self._container.out_of_memory()
+        if counted is not None:
+            return counted
+        killed = ended.signal == signal.SIGKILL or ended.code == 128 + signal.SIGKILL
+        return killed and procfs.out_of_memory_kills() > self._kills_before
 
     def _look_into_namespace(self) -> None:
         os.set_blocking(self._status, False)

@@ -109,3 +109,12 @@ def read_file(path: str) -> bytes:
         return b"".join(parts)
     finally:
         os.close(descriptor)
+
+
+def out_of_memory_kills() -> int:
+    """How often the kernel has killed a process of this machine for lack of memory; 0 where it does not say."""
+    try:
+        lines = read_file("/proc/vmstat").splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) for line in lines if line.startswith(b"oom_kill ")), 0)

@@ -58,8 +58,8 @@ class PidNamespace:
         # The kernel lets the first process end only after all others of the namespace have ended.
         return self._first is None or not self._first.lives
 
-    def out_of_memory(self) -> bool:
-        return False
+    def out_of_memory(self) -> bool | None:
+        return None
 
     def remove(self) -> None:
         """Nothing stays behind."""
@@ -117,8 +117,8 @@ class Tag:
             )  # the same question, without reading all processes of the machine
         return not self.members()
 
-    def out_of_memory(self) -> bool:
-        return False
+    def out_of_memory(self) -> bool | None:
+        return None
 
     def remove(self) -> None:
         """Nothing stays behind."""

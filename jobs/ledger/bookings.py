@@ -12,7 +12,8 @@ from django.db.models import Q
 
 from gpus.attribution import charge
 from gpus.models import Device, HolderReading
-from jobs.core.reports.bookings import IDLE_BELOW, Booking, End, Start
+from jobs import bookedspans
+from jobs.core.reports.bookings import IDLE_BELOW, Booking, End, Size, Start
 from jobs.core.reports.spans import Span
 from jobs.core.states import JobState
 from jobs.ledger.days import SECOND, micro
@@ -24,6 +25,7 @@ HOUR_S = 3600
 
 _COLUMNS = (
     "pk",
+    "key",
     "attempt",
     "attempt__number",
     "attempt__job",
@@ -49,6 +51,7 @@ class _Row(NamedTuple):
     """One allocation with what its attempt and job say; the fields are those of `_COLUMNS`."""
 
     pk: int
+    key: str
     attempt: int
     number: int
     job: str
@@ -74,6 +77,7 @@ class _Known(NamedTuple):
 
     frozen: Mapping[str, Sequence[Span]]  # by job
     idle: Mapping[tuple[str, int], Sequence[Span]]  # by attempt's token and card
+    sizes: bookedspans.Changes
     priorities: Mapping[str, Sequence[tuple[datetime, int]]]  # changes: when, from which
 
 
@@ -93,24 +97,28 @@ def bookings_of(attempts: Q, now: datetime) -> Iterator[tuple[int, Booking]]:
 
 
 def _booking(row: _Row, card: Device, rank: int, known: _Known, now: datetime) -> Booking:
-    memory = charge(row.booked, row.peak) / card.memory_total if card.memory_total else 0.0
-    begun = micro(row.created_at)
     return Booking(
         job=row.job,
         project=row.project,
         owner=row.owner,
         device=row.device,
-        booked=row.booked,
+        sizes=tuple(_sizes(row, card, known, now)),
         peak=row.peak,
-        share=max(memory, row.sm_share),
-        begun=begun,
-        ended=max(begun, micro(row.released_at or now)),
         rank=rank,
         frozen=tuple(known.frozen.get(row.job, ())),
         idle=tuple(known.idle.get((_token(row), row.device), ())),
         start=_start(row, known) if row.number == 1 else None,
         end=_end(row),
     )
+
+
+def _sizes(row: _Row, card: Device, known: _Known, now: datetime) -> Iterator[Size]:
+    """What the booking counted for, from its begin on."""
+    ended = max(row.created_at, row.released_at or now)
+    changes = known.sizes.get(row.key, ())
+    for span in bookedspans.spans_of(row.booked, row.created_at, ended, changes):
+        memory = charge(span.booked, row.peak) / card.memory_total if card.memory_total else 0.0
+        yield Size(micro(span.begun), micro(span.ended), span.booked, max(memory, row.sm_share))
 
 
 def _start(row: _Row, known: _Known) -> Start:
@@ -134,7 +142,10 @@ def _token(row: _Row) -> str:
 def _known(rows: Sequence[_Row]) -> _Known:
     jobs = {row.job for row in rows}
     return _Known(
-        frozen=_frozen(jobs), idle=_idle({_token(row) for row in rows}), priorities=_changes(jobs)
+        frozen=_frozen(jobs),
+        idle=_idle({_token(row) for row in rows}),
+        sizes=bookedspans.changes_of_jobs(sorted(jobs)),
+        priorities=_changes(jobs),
     )
 
 

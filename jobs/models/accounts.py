@@ -20,6 +20,7 @@ class User(AbstractUser):
     language = models.CharField(max_length=10, blank=True)
     theme = models.CharField(max_length=5, choices=Theme, default=Theme.SYSTEM)
     timezone = models.CharField(max_length=64, blank=True)
+    muted_kinds = models.JSONField(default=list, blank=True)  # that the inbox does not take
     is_service = models.BooleanField(
         default=False, help_text=_("An account for scripts: it cannot sign in on the pages.")
     )

@@ -48,6 +48,9 @@ class Job(models.Model):
     template = models.CharField(
         max_length=64, blank=True
     )  # the same for jobs of the same kind: jobs/core/template.py
+    memory_kind = models.CharField(
+        max_length=64, blank=True
+    )  # the same for jobs that need the same memory: jobs/core/estimate/kind.py
     datasets = models.ManyToManyField("jobs.Dataset", related_name="jobs", blank=True)
     cloned_from = models.ForeignKey(
         "self", on_delete=models.SET_NULL, null=True, blank=True, related_name="clones"
@@ -100,6 +103,7 @@ class Job(models.Model):
             models.Index(name="job_queue", fields=["state", "-priority", "submitted_at"]),
             models.Index(name="job_newest_of_project", fields=["project", "-submitted_at"]),
             models.Index(name="job_newest_of_template", fields=["template", "-finished_at"]),
+            models.Index(name="job_newest_of_memory_kind", fields=["memory_kind", "-finished_at"]),
         ]
 
     def __str__(self) -> str:
@@ -114,6 +118,24 @@ class Job(models.Model):
     def open_attempt(self) -> Attempt | None:
         """Its attempt that has not ended, if any."""
         return self.attempts.filter(ended_at__isnull=True).first()
+
+    @property
+    def is_frozen(self) -> bool:
+        """Whether it is suspended and keeps its memory on its cards."""
+        attempt = self.open_attempt if self.state == JobState.SUSPENDED else None
+        return attempt is not None and attempt.swap != Swap.SWAPPED
+
+
+class Swap(models.TextChoices):
+    """Where an attempt is with moving its memory between its card and main memory: jobs/swapping.py."""
+
+    NO = "", _("not swapped")
+    OUT = "out", _("on its way out")
+    UNDO = "undo", _("taken back, because the card was not seen free")
+    SWAPPED = "swapped", _("in main memory")
+    BACK = "back", _("on its way back")
+    BROKEN = "broken", _("did not come back")
+    FAILED = "failed", _("not tried again")
 
 
 class Attempt(models.Model):
@@ -133,6 +155,11 @@ class Attempt(models.Model):
     containment = models.CharField(
         max_length=200, blank=True
     )  # how its process tree is held together
+    cap = models.CharField(
+        max_length=8, blank=True
+    )  # what keeps it within its booking, if anything
+    swap = models.CharField(max_length=8, choices=Swap, blank=True)
+    resumed_at = models.DateTimeField(null=True, blank=True)  # when it was given its card back
     stop_for = models.CharField(
         max_length=10, choices=OUTCOME_CHOICES, blank=True
     )  # the outcome that whoever told it to stop wants
@@ -147,6 +174,16 @@ class Attempt(models.Model):
     lost_seconds = models.FloatField(
         null=True, blank=True
     )  # GPU-seconds of work that its preemption threw away
+    alone_rate = models.FloatField(
+        null=True, blank=True
+    )  # steps a second while nobody else was on its card; None: not measured
+
+    # written by jobs/idling.py
+    idle_kind = models.CharField(max_length=8, blank=True)  # idle or hangs, where it was warned of
+    idle_since = models.DateTimeField(null=True, blank=True)  # since when it has done nothing
+    idle_warned_at = models.DateTimeField(null=True, blank=True)
+    idle_kept_until = models.DateTimeField(null=True, blank=True)  # its owner wants no warning
+    idle_suspended_at = models.DateTimeField(null=True, blank=True)  # told to give its cards back
 
     objects = AttemptQuerySet.as_manager()
 
@@ -194,7 +231,15 @@ class Allocation(models.Model):
     attempt = models.ForeignKey(Attempt, on_delete=models.CASCADE, related_name="allocations")
     device = models.ForeignKey("gpus.Device", on_delete=models.PROTECT, related_name="allocations")
     booked = models.PositiveBigIntegerField()  # bytes
+    asked = models.PositiveBigIntegerField(null=True, blank=True)  # bytes booked at the start
     peak = models.PositiveBigIntegerField(null=True, blank=True)  # most ever measured, bytes
+    over_since = models.DateTimeField(null=True, blank=True)  # it is measured above its booking
+    # the latest measurement while its job gives its cards back, and its time
+    measured = models.PositiveBigIntegerField(null=True, blank=True)
+    measured_at = models.DateTimeField(null=True, blank=True)
+    steady_peak = models.PositiveBigIntegerField(null=True, blank=True)  # has hardly grown since
+    steady_since = models.DateTimeField(null=True, blank=True)
+    steady_step = models.PositiveBigIntegerField(null=True, blank=True)  # of the training then
     exclusive = models.BooleanField(default=False)
     sm_share = models.FloatField(
         default=0
@@ -207,7 +252,9 @@ class Allocation(models.Model):
     class Meta:
         constraints: ClassVar = [
             models.UniqueConstraint(
-                name="one_allocation_a_card_and_attempt", fields=["attempt", "device"]
+                name="one_allocation_a_card_and_attempt",
+                fields=["attempt", "device"],
+                condition=Q(released_at__isnull=True),
             ),
             models.UniqueConstraint(
                 name="one_exclusive_allocation_a_card",
@@ -224,6 +271,16 @@ class Allocation(models.Model):
 
     def __str__(self) -> str:
         return f"{self.booked} bytes of {self.device} for {self.attempt}"
+
+    @property
+    def was_asked(self) -> int:
+        """What was booked at the start, in bytes."""
+        return self.booked if self.asked is None else self.asked
+
+    @property
+    def allowed(self) -> int:
+        """Bytes that the job may use: what was booked at the start, though that may have shrunk since, or grown."""
+        return max(self.booked, self.was_asked)
 
 
 class JobEvent(models.Model):

@@ -1,8 +1,8 @@
 """The report ledger: finished days summed up, so that a year can be shown at once. docs/reports.md says how.
 
 `jobs/ledger/` alone writes these rows. Everything in them is computed from bookings, attempts, events and readings and
-can be thrown away and made again. Times are microseconds, sizes bytes; a day is the number of its date (1 is
-1 January of the year 1) in the site's time zone.
+can be thrown away and made again. Times are microseconds, sizes bytes, memory over time GiB-microseconds; a day is the
+number of its date (1 is 1 January of the year 1) in the site's time zone.
 """
 
 from __future__ import annotations
@@ -28,11 +28,12 @@ class BookingDay(models.Model):
     device = models.ForeignKey(
         "gpus.Device", on_delete=models.CASCADE, related_name="+", db_index=False
     )
-    booked = models.PositiveBigIntegerField()
-    spare = models.PositiveBigIntegerField(null=True)
     held = models.PositiveBigIntegerField()
     frozen = models.PositiveBigIntegerField()
     idle = models.PositiveBigIntegerField()
+    memory = models.PositiveBigIntegerField()
+    spare = models.PositiveBigIntegerField(null=True)
+    idle_memory = models.PositiveBigIntegerField()
     charged = models.PositiveBigIntegerField()
     waste = models.CharField(max_length=8, blank=True)
     rank = models.PositiveSmallIntegerField()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from django.db import models
+from django.utils.translation import gettext_lazy as _
 
 
 class SiteSetting(models.Model):
@@ -19,6 +20,26 @@ class SiteSetting(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} = {self.value}"
+
+
+class Announcement(models.Model):
+    """A sentence of an admin to everybody, on every page until it ends."""
+
+    class Level(models.TextChoices):
+        INFO = "info", _("for information")
+        WARNING = "warning", _("warning")
+
+    text = models.CharField(max_length=300)
+    level = models.CharField(max_length=10, choices=Level, default=Level.INFO)
+    made_by = models.ForeignKey("jobs.User", on_delete=models.SET_NULL, null=True, related_name="+")
+    created_at = models.DateTimeField(auto_now_add=True)
+    ends_at = models.DateTimeField(null=True, blank=True)  # None: until somebody takes it down
+
+    class Meta:
+        ordering: ClassVar[list[str]] = ["-created_at"]
+
+    def __str__(self) -> str:
+        return self.text
 
 
 class Lease(models.Model):

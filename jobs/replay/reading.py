@@ -194,7 +194,8 @@ def _held(ids: Collection[str]) -> dict[int, tuple[tuple[str, ...], float]]:
     found: dict[int, tuple[tuple[str, ...], float]] = {}
     for attempt, uuid, share in rows.iterator(chunk_size=10_000):
         cards, demand = found.get(attempt, ((), 0.0))
-        found[attempt] = (*cards, uuid), max(demand, share)
+        # One that was swapped out has had its card in several parts.
+        found[attempt] = tuple(dict.fromkeys((*cards, uuid))), max(demand, share)
     return found
 
 

@@ -171,13 +171,19 @@ def since(at: datetime | None) -> SafeString | str:
 @register.simple_tag
 def meter(value: float, top: float, label: str, kind: str = "") -> SafeString:
     """A thin bar for `value` of `top`, with a text alternative."""
-    share = 0.0 if top <= 0 else min(1.0, max(0.0, value / top))
     return format_html(
-        '<svg class="meter {}" role="img" aria-label="{}"><rect class="fill" width="{}%" height="100%" rx="3"/></svg>',
+        '<svg class="meter {}" role="img" aria-label="{}"><rect class="fill" width="{}" height="100%" rx="3"/></svg>',
         kind,
         label,
-        f"{share * 100:.1f}",
+        part(value, top),
     )
+
+
+@register.simple_tag
+def part(value: float, top: float) -> str:
+    """The width of a bar for `value` of `top`, in per cent."""
+    share = 0.0 if top <= 0 else min(1.0, max(0.0, value / top))
+    return f"{share * 100:.1f}%"
 
 
 @register.simple_tag

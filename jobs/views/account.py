@@ -1,4 +1,4 @@
-"""One's own account: API tokens (shown once), password, theme and language."""
+"""One's own account: API tokens (shown once), password, ways to sign in, theme, language and time zone."""
 
 from __future__ import annotations
 
@@ -12,14 +12,16 @@ from django.contrib.auth.forms import PasswordChangeForm, SetPasswordForm
 from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.http import url_has_allowed_host_and_scheme
+from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from jobs import tokens
 from jobs.context_processors import THEME_COOKIE
-from jobs.forms import TokenForm
+from jobs.forms import PreferencesForm, TokenForm
 from jobs.models import User
+from jobs.views.clock import is_known
 from jobs.views.signedin import viewer_of
 
 _YEAR_S = 365 * 24 * 3600
@@ -29,7 +31,7 @@ _YEAR_S = 365 * 24 * 3600
 @never_cache
 def account(request: HttpRequest) -> HttpResponse:
     """Tokens and password of the reader."""
-    return render(request, "account/account.html", _context(viewer_of(request)))
+    return render(request, "account/account.html", _context(request))
 
 
 @require_POST
@@ -40,11 +42,11 @@ def create_token(request: HttpRequest) -> HttpResponse:
     form = TokenForm(viewer, request.POST)
     if not form.is_valid():
         return render(
-            request, "account/account.html", _context(viewer, token_form=form), status=422
+            request, "account/account.html", _context(request, token_form=form), status=422
         )
     secret = form.create()
     address = request.build_absolute_uri("/").rstrip("/")
-    shown = _context(viewer) | {"secret": secret, "address": address}
+    shown = _context(request) | {"secret": secret, "address": address}
     return render(request, "account/account.html", shown, status=201)
 
 
@@ -52,7 +54,7 @@ def create_token(request: HttpRequest) -> HttpResponse:
 def revoke_token(request: HttpRequest, token_id: int) -> HttpResponse:
     """Make one of the reader's tokens useless."""
     token = get_object_or_404(viewer_of(request).api_tokens, pk=token_id)
-    tokens.revoke(token)
+    tokens.revoke(token, viewer_of(request))
     messages.success(request, _("The token “%(name)s” is revoked.") % {"name": token.name})
     return redirect("account")
 
@@ -76,8 +78,13 @@ def password(request: HttpRequest) -> HttpResponse:
 @login_not_required
 @require_POST
 def preferences(request: HttpRequest) -> HttpResponse:
-    """Keep a chosen theme or language, with the account and in the browser."""
+    """Keep a chosen theme, language or time zone: with the account, and the first two in the browser."""
     theme, language = request.POST.get("theme"), request.POST.get("language")
+    zone = request.POST.get("timezone")
+    if zone and not is_known(zone):
+        return HttpResponseBadRequest("timezone: a name such as Asia/Shanghai, or nothing")
+    if zone is not None and isinstance(request.user, User):
+        User.objects.filter(pk=request.user.pk).update(timezone=zone)
     if theme and theme not in User.Theme.values:
         return HttpResponseBadRequest("theme: auto, light or dark")
     if language and language not in dict(settings.LANGUAGES):
@@ -94,11 +101,34 @@ def preferences(request: HttpRequest) -> HttpResponse:
     return response
 
 
-def _context(viewer: User, token_form: TokenForm | None = None) -> dict[str, Any]:
+def _context(request: HttpRequest, token_form: TokenForm | None = None) -> dict[str, Any]:
+    viewer = viewer_of(request)
+    language, zone = get_language(), viewer.timezone
+    chosen = {"language": language, "theme": viewer.theme, "timezone": zone}
     return {
+        "preferences_form": PreferencesForm(initial=chosen),
+        "ways": _ways(viewer),
         "tokens": viewer.api_tokens.filter(revoked_at=None).select_related("project"),
         "token_form": token_form or TokenForm(viewer),
     }
+
+
+def _ways(viewer: User) -> list[dict[str, Any]]:
+    """The services that one may sign in with here, and which of them are linked to this account."""
+    if not settings.COOP_SSO:
+        return []
+    from allauth.socialaccount.models import SocialAccount  # noqa: PLC0415 - installed only then
+
+    linked = {each.provider: each for each in SocialAccount.objects.filter(user=viewer)}
+    return [
+        {
+            "key": key,
+            "name": name,
+            "account": linked[key].pk if key in linked else None,
+            "since": linked[key].date_joined if key in linked else None,
+        }
+        for key, name in settings.COOP_SSO.items()
+    ]
 
 
 def _back(request: HttpRequest) -> HttpResponse:

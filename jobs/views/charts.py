@@ -68,7 +68,8 @@ def _memory(job: Job) -> dict[str, Any] | None:
     points = _points(job)
     if not points:
         return None
-    return memory_figure(points, booked=sum(booked.values_list("booked", flat=True)))
+    by_card = dict(booked.order_by("pk").values_list("device", "booked"))
+    return memory_figure(points, booked=sum(by_card.values()))
 
 
 def _points(job: Job) -> list[Point]:

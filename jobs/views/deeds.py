@@ -9,9 +9,9 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from jobs import permissions, suspension
+from jobs import idling, permissions, suspension
 from jobs.core.states import TERMINAL, JobState
-from jobs.core.units import format_size
+from jobs.core.units import format_duration, format_size
 from jobs.models import Job, User
 
 GRACE_S = 30  # between asking a job's processes to end and ending them
@@ -51,6 +51,7 @@ def _deeds(job: Job) -> Iterator[Deed]:
             job, "resume", _("Release"), "play", _("Puts it back into the queue, at its old place.")
         )
     elif state is JobState.RUNNING:
+        yield from _keep(job)
         yield from _pause(job)
         yield _freeze(job)
     elif state is JobState.STARTING:
@@ -75,6 +76,14 @@ def _pause(job: Job) -> Iterator[Deed]:
         )
 
 
+def _keep(job: Job) -> Iterator[Deed]:
+    """Where it is warned of for doing nothing: its owner knows better."""
+    if idling.warning_of(job, job.open_attempt) is not None:
+        time = {"time": format_duration(idling.USUAL_KEEP)}
+        effect = _("For %(time)s nobody minds that its cards do nothing, and it is not suspended.")
+        yield _deed(job, "keep", _("Keep it %(time)s") % time, "play", effect % time)
+
+
 def _freeze(job: Job) -> Deed:
     effect = _(
         "Stops computing at once and keeps its memory (%(held)s): it can go on at any time, "
@@ -91,8 +100,12 @@ def _freeze(job: Job) -> Deed:
 
 
 def _resume_effect(job: Job) -> str:
-    if job.open_attempt is not None:
+    if job.is_frozen:
         return _("Goes on at once where it stopped.")
+    if job.open_attempt is not None:
+        return _(
+            "Puts it back into the queue, at its old place; it goes on where it stopped, on the same card."
+        )
     if suspension.goes_on(job):
         return _(
             "Puts it back into the queue, at its old place; it goes on from its last checkpoint."

@@ -51,7 +51,9 @@ class Draft:
 
 
 CHANGES = ("resources.min_memory", "resources.gpu_type", "resources.exclusive")
-"""Fields that a link to the form may set."""
+"""Fields that a link to the form may set, beside those of `llamafactory`."""
+
+_OF_CONFIG = "llamafactory."
 
 _NAMES = tuple(field.name for field in fields(Draft))
 
@@ -67,16 +69,22 @@ def posted(request: HttpRequest) -> Draft:
     return draft
 
 
-def repeated(
-    job: Job, *, more_memory: bool = False, changes: Mapping[str, str] | None = None
-) -> Draft:
-    """The form filled in with a job that is to run again; with half as much memory again where it ran out.
+def changes_in(query: QueryDict) -> dict[str, str]:
+    """The fields that a link to the form sets, by dotted name."""
+    given = query.dict().items()
+    return {
+        name: str(value) for name, value in given if name in CHANGES or name.startswith(_OF_CONFIG)
+    }
 
-    `changes` are new values for some of `CHANGES`; an empty one leaves the field out. Where the job has not ended, a
-    changed copy gets a name of its own.
+
+def repeated(job: Job, changes: Mapping[str, str] | None = None) -> Draft:
+    """The form filled in with a job that is to run again.
+
+    `changes` are new values for some of `CHANGES`, where an empty one leaves the field out, or for settings of its
+    training config. Where the job has not ended, a changed copy gets a name of its own.
     """
-    memory = job.min_memory * 3 // 2 if more_memory else job.min_memory
-    resources = {**job.spec.get("resources", {}), "min_memory": memory} | _changed(changes or {})
+    given = changes or {}
+    resources = {**job.spec.get("resources", {}), "min_memory": job.min_memory} | _changed(given)
     name = f"{job.task_id[:59]}_copy" if changes and job.is_active else job.task_id
     base = Draft(project=job.project.slug, parent=job.pk)
     config = job.spec.get("llamafactory")
@@ -87,7 +95,7 @@ def repeated(
     return replace(
         base,
         tab="config",
-        config=yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True),
+        config=yaml.safe_dump({**config, **_settings(given)}, sort_keys=False, allow_unicode=True),
         task_id=name,
         dataset=job.spec.get("dataset") or "",
         priority=Priority(job.priority).name.lower(),
@@ -100,8 +108,27 @@ def repeated(
 
 def _changed(changes: Mapping[str, str]) -> dict[str, str | bool]:
     """New values of resources, by their names there."""
-    texts = {name.removeprefix("resources."): text for name, text in changes.items()}
+    texts = {
+        name.removeprefix("resources."): text for name, text in changes.items() if name in CHANGES
+    }
     return {name: text == "true" if name == "exclusive" else text for name, text in texts.items()}
+
+
+def _settings(changes: Mapping[str, str]) -> dict[str, Any]:
+    """New values of the training config, by their names there."""
+    return {
+        name.removeprefix(_OF_CONFIG): _typed(text)
+        for name, text in changes.items()
+        if name.startswith(_OF_CONFIG)
+    }
+
+
+def _typed(text: str) -> Any:
+    """What YAML reads in it; what it does not read stays as it was typed, for its owner to correct."""
+    try:
+        return parse_llamafactory_config(f"value: {text}")["value"]
+    except TaskFileError:
+        return text
 
 
 def spec_of(draft: Draft) -> JobSpec:

@@ -12,20 +12,19 @@ from django.shortcuts import redirect, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
-from jobs import actions, preemptions, queue
+from jobs import actions, idling, preemptions, queue
 from jobs.core.states import JobState, Priority
 from jobs.explain import explain
+from jobs.failures import failure_of
 from jobs.models import Allocation, Job, JobEvent, User
 from jobs.preemptions import Preemption
 from jobs.refusals import Refused
 from jobs.sight import sight_of
-from jobs.views import story
+from jobs.views import goingahead, story
 from jobs.views.deeds import deeds_for, held_words
 from jobs.views.joblog import last_lines
 from jobs.views.signedin import job_for, viewer_of
 from jobs.views.tasktext import task_text
-
-_BAD_ENDINGS = frozenset({"failed", "lost"})
 
 
 @require_safe
@@ -33,7 +32,9 @@ _BAD_ENDINGS = frozenset({"failed", "lost"})
 def job_page(request: HttpRequest, job_id: str) -> HttpResponse:
     """Everything about one job."""
     job = job_for(request, job_id)
-    context = _live(job, viewer_of(request)) | {
+    viewer = viewer_of(request)
+    context = _live(job, viewer) | {
+        "goes_ahead": goingahead.panel(job, viewer),
         "spec": task_text(job.spec),
         "datasets": job.datasets.all(),
     }
@@ -62,6 +63,12 @@ def resume(request: HttpRequest, job_id: str) -> HttpResponse:
 
 
 @require_POST
+def keep(request: HttpRequest, job_id: str) -> HttpResponse:
+    """Let a running job do nothing for the usual time without being suspended for it."""
+    return _do(request, job_id, lambda job, user: actions.keep(job, user, idling.USUAL_KEEP))
+
+
+@require_POST
 def cancel(request: HttpRequest, job_id: str) -> HttpResponse:
     """End a job for good."""
     return _do(request, job_id, actions.cancel)
@@ -74,7 +81,12 @@ def priority(request: HttpRequest, job_id: str) -> HttpResponse:
     wanted = request.POST.get("priority", "").upper()
     if wanted not in Priority.__members__:
         return HttpResponseBadRequest("priority: low, medium or high")
-    return _do(request, job_id, lambda job, user: actions.set_priority(job, user, Priority[wanted]))
+    reason = request.POST.get("reason", "").strip()
+    return _do(
+        request,
+        job_id,
+        lambda job, user: actions.set_priority(job, user, Priority[wanted], reason=reason),
+    )
 
 
 def _do(request: HttpRequest, job_id: str, deed: Callable[[Job, User], Job]) -> HttpResponse:
@@ -98,7 +110,7 @@ def _live(job: Job, viewer: User) -> dict[str, Any]:
     attempts = list(job.attempts.select_related("node").prefetch_related(_bookings()))
     events = list(job.events.select_related("actor", "attempt"))
     told = preemptions.told(events, Job.objects.visible_to(viewer))
-    failed = _failed_attempt(job, attempts)
+    failure = failure_of(job, attempts)
     return {
         "job": job,
         "state": JobState(job.state),
@@ -108,8 +120,9 @@ def _live(job: Job, viewer: User) -> dict[str, Any]:
         "steps": story.steps(events, told),
         "preempted": _preempted(job, events, told),
         "runs": story.runs(attempts),
-        "failure": failed,
-        "failure_text": "\n".join(last_lines(job, failed.number)) if failed else "",
+        "idle": idling.warning_of(job, job.open_attempt),
+        "failure": failure,
+        "failure_text": "\n".join(last_lines(job, failure.attempt.number)) if failure else "",
     }
 
 
@@ -121,14 +134,6 @@ def _preempted(
         return None
     moves = [event for event in events if event.old_state != event.new_state]
     return told.get(moves[-1].pk) if moves else None
-
-
-def _failed_attempt(job: Job, attempts: list[Any]) -> Any:
-    """The attempt whose bad end the page explains: the last one, unless the job went on well."""
-    if job.state == JobState.SUCCEEDED:
-        return None
-    ended = [each for each in attempts if each.ended_at is not None]
-    return ended[-1] if ended and ended[-1].outcome in _BAD_ENDINGS else None
 
 
 def _bookings() -> Prefetch:

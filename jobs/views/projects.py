@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,9 +14,10 @@ from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
-from jobs import permissions, projects
+from jobs import permissions, priorityrequests, projects
 from jobs.forms import MemberForm
 from jobs.models import Allocation, Job, Membership, Project, Quota, User
+from jobs.refusals import Refused
 from jobs.views.signedin import viewer_of
 
 JOBS_SHOWN = 15
@@ -67,40 +68,43 @@ def project_list(request: HttpRequest) -> HttpResponse:
 def project_page(request: HttpRequest, slug: str) -> HttpResponse:
     """One project."""
     viewer = viewer_of(request)
-    return render(request, "projects/project.html", _context(_project(viewer, slug), viewer))
+    return render(request, "projects/project.html", _context(project_of(viewer, slug), viewer))
 
 
 @require_POST
 def add_member(request: HttpRequest, slug: str) -> HttpResponse:
     """Add a person, or change the role of one."""
     viewer = viewer_of(request)
-    project = _project(viewer, slug)
-    if not permissions.can_manage(viewer, project):
-        return _refused(request, project)
+    project = project_of(viewer, slug)
     form = MemberForm(request.POST)
     if not form.is_valid():
         context = _context(project, viewer, form)
         return render(request, "projects/project.html", context, status=422)
     user, role = form.cleaned_data["username"], form.cleaned_data["role"]
-    projects.join(user, project, role)
-    messages.success(
-        request, _("%(name)s is now %(role)s of %(project)s.") % _words(user, role, project)
-    )
-    return redirect("project", project.slug)
+    words = _("%(name)s is now %(role)s of %(project)s.") % _words(user, role, project)
+    return _changed(request, project, {user: role}, words)
 
 
 @require_POST
 def remove_member(request: HttpRequest, slug: str, user_id: int) -> HttpResponse:
     """Take a person out of the project; the jobs stay and go on."""
-    viewer = viewer_of(request)
-    project = _project(viewer, slug)
-    if not permissions.can_manage(viewer, project):
-        return _refused(request, project)
+    project = project_of(viewer_of(request), slug)
     membership = project.memberships.filter(user_id=user_id).select_related("user").first()
-    if membership is not None:
-        membership.delete()
-        words = _("%(name)s does not belong to %(project)s any more; running jobs go on.")
-        messages.success(request, words % {"name": membership.user, "project": project.slug})
+    if membership is None:
+        return redirect("project", project.slug)
+    words = _("%(name)s does not belong to %(project)s any more; running jobs go on.")
+    told = words % {"name": membership.user, "project": project.slug}
+    return _changed(request, project, {membership.user: None}, told)
+
+
+def _changed(
+    request: HttpRequest, project: Project, roles: Mapping[User, str | None], words: str
+) -> HttpResponse:
+    try:
+        projects.change_members(project, roles, viewer_of(request))
+        messages.success(request, words)
+    except Refused as refused:
+        messages.error(request, f"{refused.detail} {refused.hint}")
     return redirect("project", project.slug)
 
 
@@ -113,6 +117,9 @@ def _context(project: Project, viewer: User, form: MemberForm | None = None) -> 
         / (sum(Project.objects.values_list("weight", flat=True)) or 1),
         "members": project.memberships.select_related("user").order_by("user__username"),
         "roles": Membership.Role.choices,
+        "asked": priorityrequests.standing_of_project(project),
+        "may_ask": priorityrequests.may_ask_for_project(viewer, project),
+        "lasts": priorityrequests.LASTS,
         "may_manage": permissions.can_manage(viewer, project),
         "form": form or MemberForm(),
         "jobs": jobs.order_by("-submitted_at")[:JOBS_SHOWN],
@@ -154,16 +161,16 @@ def _figure(name: str, held: float, quota: Quota, field: str) -> Figure:
     )
 
 
-def _project(viewer: User, slug: str) -> Project:
+def project_of(viewer: User, slug: str) -> Project:
+    """A project that the reader belongs to.
+
+    Raises:
+        Http404: there is none; what one does not belong to does not exist, for one.
+    """
     for project in permissions.projects_visible_to(viewer):
         if project.slug == slug:
             return project
     raise Http404(_("There is no project “%(slug)s” that you belong to.") % {"slug": slug})
-
-
-def _refused(request: HttpRequest, project: Project) -> HttpResponse:
-    messages.error(request, _("Only a lead of the project or an admin changes its members."))
-    return redirect("project", project.slug)
 
 
 def _words(user: User, role: str, project: Project) -> dict[str, str]:

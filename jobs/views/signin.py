@@ -21,7 +21,7 @@ from jobs import signin
 from jobs.models import User
 from jobs.views import throttle
 
-_BACKEND = "django.contrib.auth.backends.ModelBackend"
+BACKEND = "django.contrib.auth.backends.ModelBackend"
 
 
 @method_decorator(login_not_required, name="dispatch")
@@ -31,15 +31,16 @@ class SignIn(LoginView):
     template_name = "account/signin.html"
     redirect_authenticated_user = True
 
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        return super().get_context_data(**kwargs) | {"services": settings.COOP_SSO}
+
     def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         name = request.POST.get("username", "")
         if throttle.is_locked(name, _address(request)):
-            form = self.get_form()
-            form.add_error(
-                None,
-                _("Too many wrong passwords for this name. Try again in a quarter of an hour."),
-            )
-            return self.form_invalid(form)
+            # the password is not even looked at: an answer must not tell whether it was right
+            words = _("Too many wrong passwords for this name. Try again in a quarter of an hour.")
+            context = self.get_context_data(form=AuthenticationForm(request), locked=words)
+            return self.render_to_response(context, status=422)
         return super().post(request, *args, **kwargs)
 
     def form_valid(self, form: AuthenticationForm) -> HttpResponse:
@@ -69,7 +70,7 @@ def signin_link(request: HttpRequest, token: str) -> HttpResponse:
     user = signin.use(token)
     if user is None:
         return render(request, "account/signin_link.html", {"owner": None}, status=410)
-    login(request, user, backend=_BACKEND)
+    login(request, user, backend=BACKEND)
     return signed_in(redirect(reverse(settings.LOGIN_REDIRECT_URL)), user)
 
 

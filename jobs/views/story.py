@@ -10,10 +10,12 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from jobs import bookedspans
 from jobs.core.states import TERMINAL
-from jobs.core.units import format_duration
-from jobs.models import Attempt, JobEvent
+from jobs.core.units import format_duration, format_size
+from jobs.models import Allocation, Attempt, JobEvent
 from jobs.preemptions import Preemption
+from jobs.remedywords import growth_words
 from jobs.views.words import STATES, Look, reason_words
 
 _KINDS: dict[str, str | Promise] = {
@@ -32,7 +34,15 @@ _KINDS: dict[str, str | Promise] = {
     "preempt": gettext_lazy("making room"),
     "requeue": gettext_lazy("back to the queue, at its old place"),
     "priority": gettext_lazy("priority changed"),
+    "swap_in": gettext_lazy("its memory goes back to its card"),
+    "over_memory": gettext_lazy("more memory than it booked"),
+    "shrink": gettext_lazy("less memory booked"),
+    "grow": gettext_lazy("more memory booked"),
     "stuck": gettext_lazy("processes cannot be ended"),
+    "idle": gettext_lazy("its cards do nothing"),
+    "hang": gettext_lazy("it seems to hang"),
+    "busy": gettext_lazy("it works again"),
+    "keep": gettext_lazy("to be kept running"),
 }
 
 
@@ -64,6 +74,7 @@ class Run:
 
     attempt: Attempt
     cards: str
+    booked: str  # what its bookings are now, and where that comes from; empty where it is what was asked
     peak: int | None  # bytes, the most on one card
     seconds: float | None
 
@@ -100,18 +111,24 @@ def _step(event: JobEvent, note: str) -> Step:
     )
 
 
+def kind_words(kind: str) -> str:
+    """What an event of this kind is called."""
+    return str(_KINDS.get(kind, kind))
+
+
 def _kind(event: JobEvent) -> str:
     return str(_KINDS.get(event.kind, STATES[event.new_state].word))
 
 
 def _note(event: JobEvent, preemption: Preemption | None) -> str:
-    why = preemption.sentence if preemption else _repeated(event)
+    why = preemption.sentence if preemption else _repeated(event) or bookedspans.sentence(event)
     parts = [
         _("by %(name)s") % {"name": event.actor.username} if event.actor else "",
         _("attempt %(number)s") % {"number": event.attempt.number}
         if event.attempt and event.kind == "start"
         else "",
         why or event.detail or (reason_words(event.reason) if event.reason else ""),
+        growth_words(event.data) if event.kind == "retry" else "",
     ]
     return " · ".join(part for part in parts if part)
 
@@ -132,9 +149,21 @@ def _run(attempt: Attempt) -> Run:
     ended = attempt.ended_at
     return Run(
         attempt=attempt,
-        cards=", ".join(f"gpu{each.device.index}" for each in bookings),
+        cards=", ".join(dict.fromkeys(f"gpu{each.device.index}" for each in bookings)),
+        booked=" ".join(filter(None, map(_booked, bookings))),
         peak=max(peaks, default=None),
         seconds=(ended - (attempt.started_at or attempt.created_at)).total_seconds()
         if ended
         else None,
     )
+
+
+def _booked(booking: Allocation) -> str:
+    """What became of a booking that followed the job's use."""
+    if booking.booked == booking.was_asked:
+        return ""
+    return _("gpu%(index)s: %(booked)s booked, as measured; %(asked)s asked.") % {
+        "index": booking.device.index,
+        "booked": format_size(booking.booked),
+        "asked": format_size(booking.was_asked),
+    }

@@ -148,9 +148,7 @@ def _with_posted_dataset(request: HttpRequest, draft: Draft, viewer: User) -> Dr
 def _first_draft(request: HttpRequest) -> Draft:
     if request.GET.get("from"):
         parent = job_for(request, request.GET["from"])
-        changes = {name: request.GET[name] for name in drafts.CHANGES if name in request.GET}
-        more_memory = request.GET.get("more_memory") == "yes"
-        return drafts.repeated(parent, more_memory=more_memory, changes=changes)
+        return drafts.repeated(parent, drafts.changes_in(request.GET))
     tab = request.GET.get("tab", "")
     dataset = request.GET.get("dataset", "")
     project = request.GET.get("project", "")
@@ -169,6 +167,7 @@ def _form(request: HttpRequest, draft: Draft, answer: Answer | None = None) -> H
         "priorities": [priority.name.lower() for priority in Priority],
         "gpu_names": sorted(set(Device.objects.values_list("name", flat=True))),
         "starter": drafts.STARTER,
+        "changes": drafts.changes_in(request.GET),
         "parent": Job.objects.visible_to(viewer).filter(pk=draft.parent).first()
         if draft.parent
         else None,

@@ -54,8 +54,11 @@ _REASONS: dict[str, str | Promise] = {
     Reason.SUPERVISOR_DIED: _("its supervisor died"),
     Reason.NODE_REBOOTED: _("the machine was restarted"),
     Reason.NODE_LOST: _("the machine was lost"),
+    Reason.OVER_MEMORY: _("more memory than it booked"),
+    Reason.RESTORE_FAILED: _("its memory could not be put back on the card"),
     Reason.USER: _("asked for by a person"),
     Reason.PREEMPTED: _("made room for another job"),
+    Reason.IDLE: _("its cards did nothing"),
 }
 
 _RUNNING = Look(word=_("running"), icon="play", family="running")

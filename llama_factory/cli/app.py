@@ -33,6 +33,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "logs": reading.logs,
     "pause": control.pause,
     "resume": control.resume,
+    "keep": control.keep,
     "cancel": control.cancel,
     "clone": control.clone,
     "monitor": fleet.monitor,

@@ -54,6 +54,20 @@ def resume(
         _each(jobs, coop.resume, json=json)
 
 
+def keep(
+    jobs: JobArguments,
+    duration: Annotated[
+        str, typer.Option("--for", metavar="TIME", help="How long, such as 30m or 2h.")
+    ] = "2h",
+    project: ProjectOption = None,
+    url: UrlOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Let running jobs do nothing for a while without being suspended for it."""
+    with connected(url, project) as coop:
+        _each(jobs, lambda name: coop.keep(name, duration), json=json)
+
+
 def cancel(
     jobs: JobArguments,
     project: ProjectOption = None,

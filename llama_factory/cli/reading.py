@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -152,7 +153,7 @@ def _preemptions(coop: Coop, name: str, job: Mapping[str, Any]) -> list[str]:
 def _facts(job: Mapping[str, Any], preempted: Sequence[str] = ()) -> list[tuple[str, str]]:
     """The lines of `show`, without those that have nothing to say."""
     now = words.now()
-    facts = [
+    facts: list[tuple[str, Any]] = [
         ("job", f"{job['task_id']}#{job['run']} ({job['id']})"),
         ("project", f"{job['project']}, by {job['owner']}, priority {job['priority']}"),
         ("state", words.STATES[job["state"]][0]),
@@ -161,6 +162,7 @@ def _facts(job: Mapping[str, Any], preempted: Sequence[str] = ()) -> list[tuple[
         ("needs", words.needs(job)),
         ("cards", ", ".join(_allocation(item) for item in job["allocations"])),
         ("progress", words.progress(job.get("progress") or {})),
+        ("idle", (job.get("idle") or {}).get("sentence")),
         ("expected", words.start(job, now) or words.expected(job, now).removeprefix("-")),
         ("submitted", job["submitted_at"]),
         ("started", job.get("started_at")),
@@ -168,13 +170,32 @@ def _facts(job: Mapping[str, Any], preempted: Sequence[str] = ()) -> list[tuple[
         ("attempts", job.get("attempts")),
         *(("gave way", sentence) for sentence in preempted),
         ("outcome", _ending(job)),
+        *_failure(job.get("failure") or {}),
         ("page", job.get("url")),
     ]
     return [(name, str(value)) for name, value in facts if value]
 
 
+def _failure(failure: Mapping[str, Any]) -> list[tuple[str, str | None]]:
+    """Why memory ran out, and what to change, each with the memory before and after."""
+    return [
+        ("diagnosis", failure.get("diagnosis")),
+        ("advice", failure.get("advice")),
+        *(("remedy", _remedy(each)) for each in failure.get("remedies", ())),
+    ]
+
+
+def _remedy(remedy: Mapping[str, Any]) -> str:
+    sets = " ".join(f"--set {quote(f'{name}={text}')}" for name, text in remedy["changes"].items())
+    return f"{sets}\n{'':<13}{remedy['sentence']}"
+
+
 def _allocation(item: Mapping[str, Any]) -> str:
-    return f"gpu{item['index']} on {item['node']}, {words.card_size(item['booked_bytes'])} booked"
+    booked, asked = item["booked_bytes"], item.get("asked_bytes") or item["booked_bytes"]
+    told = f"gpu{item['index']} on {item['node']}, {words.card_size(booked)} booked"
+    if booked == asked:
+        return told
+    return f"{told} (as measured; {words.card_size(asked)} asked)"
 
 
 def _ending(job: Mapping[str, Any]) -> str:

@@ -107,6 +107,7 @@ setInterval(countOn, 1000);
 startLive();
 if (document.querySelector("[data-refresh]") && document.body.dataset.jobsSocket !== undefined) {
   openSocket("/ws/jobs", (message) => {
+    if (message.k === "told") refresh("told");
     if (message.k === "changed") refresh("jobs", ...message.jobs.map((id) => `job:${id}`));
   });
 }

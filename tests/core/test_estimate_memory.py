@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from jobs.core.estimate import measured
-from jobs.core.estimate.answer import LEARNED, Estimate, corrected, estimate_of
+from jobs.core.estimate.answer import LEARNED, Estimate, Peaks, corrected, estimate_of
 from jobs.core.estimate.problems import CannotEstimate
 from jobs.core.estimate.recipe import Zero, zero_of
 from jobs.core.units import GIB
@@ -129,14 +129,14 @@ def test_a_job_is_booked_with_the_upper_end_in_whole_gib():
 
 def test_a_measured_peak_wins_over_the_formula():
     formula = estimate()
-    found = corrected(formula, 20 * GIB, 3)
+    found = corrected(formula, Peaks(runs=3, least=20 * GIB, most=20 * GIB))
     assert (found.source, found.runs, found.low) == (LEARNED, 3, 20 * GIB)
     assert found.likely == round(20 * GIB * 1.1) < found.high
     assert found.parts == formula.parts
 
 
 def test_a_peak_is_enough_where_the_formula_knows_nothing():
-    assert corrected(None, 20 * GIB, 1).min_memory == 25 * GIB
+    assert corrected(None, Peaks(runs=1, least=20 * GIB, most=20 * GIB)).min_memory == 25 * GIB
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.core.reports.bookings import Booking, End, Start, parts
+from jobs.core.reports.bookings import GIB, Booking, End, Size, Start, parts
 from jobs.core.reports.spans import Days, joined, length, without
-from jobs.core.reports.usage import GIB, HOUR, Usage, folded, percentile, shares, total
+from jobs.core.reports.usage import HOUR, Usage, folded, percentile, shares, total
 from jobs.core.reports.waiting import Spell, Want, free_while_waiting
 from jobs.core.reports.waste import Waste
 
@@ -16,8 +16,9 @@ DAYS = Days(10, tuple(day * 24 * HOUR for day in range(8)))
 
 
 def booking(job="a", *, begun=0, ended=HOUR, booked=16 * GIB, peak=None, **fields):
-    values = {"project": 1, "owner": 1, "device": 1, "share": 1.0, "rank": 1} | fields
-    return Booking(job=job, booked=booked, peak=peak, begun=begun, ended=ended, **values)
+    values = {"project": 1, "owner": 1, "device": 1, "rank": 1} | fields
+    values.setdefault("sizes", (Size(begun, ended, booked, 1.0),))
+    return Booking(job=job, peak=peak, **values)
 
 
 def added(*bookings):
@@ -68,6 +69,17 @@ def test_frozen_time_is_held_and_not_used_and_not_idle():
     assert wasted.entries["idle"].whole.gpu_hours == 0.5
 
 
+def test_a_booking_counts_with_each_of_its_sizes_for_its_time():
+    sizes = (Size(0, HOUR, 40 * GIB, 0.5), Size(HOUR, 25 * HOUR, 8 * GIB, 0.1))
+    idle = ((0, 2 * HOUR),)
+    world = booking(sizes=sizes, peak=6 * GIB, idle=idle, frozen=((0, HOUR // 2),))
+    first, second = parts(world, DAYS)
+    assert (first.memory, second.memory) == (40 * HOUR + 23 * 8 * HOUR, 8 * HOUR)
+    assert (first.spare, second.spare) == (34 * HOUR + 23 * 2 * HOUR, 2 * HOUR)
+    assert (first.idle, first.idle_memory) == (HOUR * 3 // 2, 28 * HOUR)
+    assert first.charged == HOUR // 2 + round(2.3 * HOUR)
+
+
 def test_who_held_the_most_comes_first():
     used, _wasted = added(booking("b", owner=2), booking(ended=2 * HOUR))
     assert list(folded(used.by_who, lambda key: "?ab"[key[0]])) == ["a", "b"]
@@ -112,6 +124,8 @@ def test_what_is_booked_above_the_peak_is_unused_and_what_was_never_measured_is_
     [
         ("failed", "exit_code", "failed"),
         ("failed", "gpu_out_of_memory", "oom"),
+        ("failed", "over_memory", "oom"),
+        ("failed", "restore_failed", "failed"),
         ("lost", "node_lost", "lost"),
         ("preempted", "preempted", "preempted"),
         ("suspended", "user", "paused"),

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from llama_factory.cli import PROGRAM, words
 from llama_factory.cli.app import ALIASES, VERBS, app
 from llama_factory.cli.exits import MEANING, ExitCode
+from llama_factory.cli.reading import _facts
 from llama_factory.cli.tables import cards_table, jobs_table, memory_bar
 from tests.facade.conftest import CLI
 
@@ -267,3 +268,30 @@ def test_every_state_has_its_word():
     from jobs.core.states import JobState
 
     assert set(words.STATES) == set(JobState)
+
+
+WHOLE = {"id": "x", "project": "default", "priority": "high", "attempts": 0, "allocations": []}
+
+
+def shown_facts(**fields):
+    return dict(_facts(a_job(**WHOLE, **fields)))
+
+
+def test_show_names_what_would_help_a_job_that_ran_out_of_memory():
+    remedy = {
+        "changes": {"llamafactory.cutoff_len": "1024", "llamafactory.deepspeed": '{"a": 1}'},
+        "sentence": "Likely 20 GiB instead of 31 GiB on each card.",
+    }
+    failure = {"diagnosis": "The card had 1 GiB left.", "advice": None, "remedies": [remedy]}
+    facts = shown_facts(state="FAILED", failure=failure)
+    assert facts["diagnosis"] == "The card had 1 GiB left."
+    assert "advice" not in facts
+    assert "--set llamafactory.cutoff_len=1024" in facts["remedy"]
+    assert """--set 'llamafactory.deepspeed={"a": 1}'""" in facts["remedy"]
+    assert "Likely 20 GiB instead of 31 GiB" in facts["remedy"]
+
+
+def test_show_says_that_a_running_job_does_nothing():
+    idle = {"sentence": "Its cards have done nothing for 42m."}
+    assert shown_facts(idle=idle)["idle"] == "Its cards have done nothing for 42m."
+    assert "idle" not in shown_facts()

@@ -334,3 +334,23 @@ def test_a_wrong_setting_ends_the_command_with_a_sentence(process):
 
     assert agent.returncode == 1
     assert "Correct COOP_GPUS." in said
+
+
+def test_what_a_job_that_gives_its_cards_back_still_uses_is_noted_with_its_time(
+    agent, probe, tmp_path
+):
+    agent.tick()  # the cards are known from the first look on
+    card = Device.objects.get(uuid="GPU-0")
+    job, _ = a_running_job(device=card)
+    probe.show(a_reading(used=9 * GIB, processes=listed(p4242=9 * GIB)))
+    agent.tick()
+    assert Allocation.objects.get().measured_at is None, "nobody asks"
+    Job.objects.filter(pk=job.pk).update(state=JobState.SUSPENDING)
+    probe.show(a_reading(used=0, processes=()))
+    shown_at = probe.fleet.at
+    agent.tick()
+    noted = Allocation.objects.get()
+    assert (noted.measured, noted.measured_at.timestamp()) == (0, shown_at)
+    probe.show(a_reading(used=0, processes=None))
+    agent.tick()
+    assert Allocation.objects.get().measured_at.timestamp() == shown_at, "it cannot tell"

@@ -87,6 +87,9 @@ MATRIX: dict[tuple[str, str], Answers] = {
     ("GET", "/api/v1/jobs/{job_id}/pause-cost"): answers(*WHO_SEES),
     ("POST", "/api/v1/jobs/{job_id}/pause"): answers(*WHO_CONTROLS),
     ("POST", "/api/v1/jobs/{job_id}/resume"): answers(*WHO_CONTROLS),
+    ("POST", "/api/v1/jobs/{job_id}/keep"): answers(
+        401, 404, 403, 403, 409, 409
+    ),  # it does not run
     ("POST", "/api/v1/jobs/{job_id}/cancel"): answers(*WHO_CONTROLS),
     ("POST", "/api/v1/jobs/{job_id}/clone"): answers(
         401, 404, 403, 201, 201, 201, body={"changes": {"task_id": "copy"}}

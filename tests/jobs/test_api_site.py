@@ -116,7 +116,8 @@ def test_an_admin_drains_a_card_and_puts_it_back(admin):
     assert (body["state"], body["drained"], body["drain_reason"]) == ("drained", True, "new fan")
     body = fits(GpuOut, admin.post(f"{API}/gpus/{device.uuid}/undrain"))
     assert (body["state"], body["drained"], body["drain_reason"]) == ("ok", False, None)
-    assert LogEntry.objects.filter(change_message__contains="new fan").count() == 1
+    assert LogEntry.objects.filter(change_message__startswith="drained").count() == 1
+    assert LogEntry.objects.filter(change_message__startswith="undrained").count() == 1
 
 
 def test_a_card_that_there_is_not_is_not_found(admin):

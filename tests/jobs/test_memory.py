@@ -12,6 +12,8 @@ from django.utils import timezone
 
 from jobs.api.estimating import EstimateAnswerOut
 from jobs.api.schemas import PlanOut, SubmittedOut
+from jobs.core.estimate.answer import estimate_of
+from jobs.core.estimate.kind import memory_kind_of
 from jobs.core.states import Outcome
 from jobs.core.taskfile import parse_task
 from jobs.core.template import template_of
@@ -70,10 +72,11 @@ def measured(
     card, text: str, peak: int, outcome: str = Outcome.SUCCEEDED, minutes: float = 1
 ) -> None:
     """An earlier run of the same task."""
-    template = template_of(parse_task(text).model_copy(update={"project": "default"}))
+    spec = parse_task(text).model_copy(update={"project": "default"})
+    kinds = {"template": template_of(spec), "memory_kind": memory_kind_of(spec)}
     job, attempt = a_running_job(f"past-{Job.objects.count()}", device=card, memory=GIB)
     now = timezone.now()
-    Job.objects.filter(pk=job.pk).update(template=template, state="SUCCEEDED", finished_at=now)
+    Job.objects.filter(pk=job.pk).update(**kinds, state="SUCCEEDED", finished_at=now)
     Attempt.objects.filter(pk=attempt.pk).update(
         started_at=now - timedelta(minutes=minutes), ended_at=now, outcome=outcome
     )
@@ -198,6 +201,43 @@ def test_another_length_is_another_kind(card):
     found = hand_in(task(QWEN.replace("2048", "1024"))).estimate
     assert found is not None
     assert found.source == "formula"
+
+
+def test_the_peaks_are_told_with_their_number_and_range(card):
+    for peak in (11.2, 11.6, 12.0):
+        measured(card, task(), round(peak * GIB))
+    told = fits(PlanOut, by_token(a_user()).post("/api/v1/jobs?dry_run=true", task()))["estimate"]
+    assert "learned from 3 runs of this kind: 11.2-12 GiB" in told["sentence"]
+    assert (told["runs"], told["least_peak_bytes"]) == (3, round(11.2 * GIB))
+    assert told["peak_bytes"] == 12 * GIB
+
+
+def test_runs_with_other_data_teach_but_leave_room_for_longer_rows(card):
+    measured(card, task(QWEN.replace("alpaca", "short_rows")), 9 * GIB)
+    formula = estimate_of({"model_name_or_path": "qwen2.5-7b", "per_device_train_batch_size": 1})
+    found = hand_in(task()).estimate
+    assert found is not None
+    assert (found.source, found.low, found.other_data) == ("learned", 9 * GIB, True)
+    assert found.high == formula.likely > 1.3 * 9 * GIB
+    told = by_token(a_user()).post("/api/v1/estimate", QWEN).json()["sentence"]
+    assert "learned from 1 run of this kind with other data: 9 GiB" in told
+
+
+def test_the_same_data_count_before_other_data(card):
+    measured(card, task(QWEN.replace("alpaca", "short_rows")), 9 * GIB)
+    measured(card, task(), 11 * GIB)
+    found = hand_in(task()).estimate
+    assert found is not None
+    assert (found.low, found.runs, found.other_data) == (11 * GIB, 1, False)
+
+
+@pytest.mark.parametrize(
+    "change", ["quantization_bit: 4\n", "pure_bf16: true\n", "lora_rank: 64\n"]
+)
+def test_what_changes_memory_is_another_kind(card, change):
+    measured(card, task(), 9 * GIB)
+    found = hand_in(task(QWEN + change, "min_memory: 70G")).estimate
+    assert found is None or found.source == "formula"
 
 
 def test_an_unknown_model_is_known_once_it_has_run(card):

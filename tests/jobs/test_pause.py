@@ -140,7 +140,7 @@ def test_a_training_that_saves_repeats_at_most_one_step_and_takes_as_long_as_oth
     actions.pause(job, a_user())
     told = job.events.get(kind="pause")
     lifecycle.finish(attempt_of(job), SUSPENDED)
-    Attempt.objects.filter(job=job).update(ended_at=told.at + timedelta(seconds=7))
+    job.events.filter(kind="suspend").update(at=told.at + timedelta(seconds=7))
     other, attempt = a_running_job("other", device=device, command=None, llamafactory=CONFIG)
     Attempt.objects.filter(pk=attempt.pk).update(saves_itself=True)
     cost = cost_of_pause(other)

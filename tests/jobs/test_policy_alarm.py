@@ -136,5 +136,6 @@ def test_the_notice_is_grave(keeper):
     keeper.keep(host())
     request = RequestFactory().get("/")
     request.user = an_admin()
-    (notice,) = [each for each in context_processors._notices(request) if "fifo" in each.text]
+    notices = context_processors.site(request)["site_notices"]
+    (notice,) = [each for each in notices if "fifo" in each.text]
     assert notice.grave

@@ -10,7 +10,7 @@ from django.core.management import call_command
 from django.utils import timezone
 
 from gpus.models import Device, HolderReading, Reading
-from jobs import lifecycle, reports
+from jobs import lifecycle, rebooking, reports
 from jobs.core.ending import Ending
 from jobs.core.states import Outcome, Priority, Reason
 from jobs.ledger import outages, rollup
@@ -44,7 +44,7 @@ def clock(monkeypatch):
 
 
 def an_invented_history(clock, chance, jobs=40):
-    """Jobs that start, are frozen and thawed, change priority, and end in every way; two still run."""
+    """Jobs that start, are booked anew, are frozen and thawed, change priority, and end in every way; two still run."""
     devices = [a_device(index) for index in range(3)]
     for number in range(jobs):
         clock[0] += timedelta(microseconds=chance.randrange(1, 10**9))
@@ -52,6 +52,10 @@ def an_invented_history(clock, chance, jobs=40):
         clock[0] += timedelta(microseconds=chance.randrange(1, 10**9))
         attempt = lifecycle.start(job, devices[0].node, [(chance.choice(devices), GIB)])
         lifecycle.mark_running(attempt, started_at=clock[0], containment="tag")
+        for size in chance.sample([GIB // 3, 2 * GIB], chance.randrange(3)):
+            clock[0] += timedelta(microseconds=chance.randrange(1, 10**10))
+            booking = attempt.allocations.select_related("device", "attempt").get()
+            assert rebooking.rebook(booking, size, margin=1.25)
         if chance.random() < 0.3:
             clock[0] += timedelta(microseconds=chance.randrange(1, 10**9))
             lifecycle.reprioritise(job, Priority.HIGH, an_admin())
@@ -110,6 +114,15 @@ def test_a_run_counts_from_booking_to_release_and_only_inside_the_period():
     found = reports.report(wanted(), LATER)
     assert (found.total.gpu_hours, found.total.memory_hours) == (2.0, 20.0)
     assert list(found.tables["card"]) == ["NVIDIA A100-SXM4-80GB"]
+
+
+def test_a_booking_counts_with_each_of_its_sizes_for_its_time(clock):
+    _job, attempt = a_started_job(device=a_device(), memory=40 * GIB)
+    clock[0] += 2 * HOURS
+    booking = attempt.allocations.select_related("device", "attempt").get()
+    assert rebooking.rebook(booking, 8 * GIB, margin=1.25)
+    found = reports.report(wanted(), clock[0] + HOURS)
+    assert (found.total.gpu_hours, found.total.memory_hours) == (3.0, 88.0)
 
 
 def test_what_belongs_to_other_projects_is_not_in_it():

@@ -311,5 +311,5 @@ def test_the_number_of_queries_does_not_grow_with_the_queue(
     for number in range(jobs):
         Job.objects.filter(pk=a_job(f"job-{number}").pk).update(template=f"kind-{number}")
     a_running_job("running", device=device)
-    with django_assert_num_queries(11):
+    with django_assert_num_queries(13):
         snapshots.take()

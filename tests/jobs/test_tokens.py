@@ -70,7 +70,7 @@ def test_what_is_no_token_opens_nothing(text: str) -> None:
 def test_a_revoked_token_opens_nothing_from_then_on() -> None:
     row, text = issue(a_user(), name="ci", scopes=["read"])
     assert recognise(text) is not None
-    revoke(row)
+    revoke(row, row.user)
     assert recognise(text) is None
     assert ApiToken.objects.get().revoked_at is not None
 

@@ -28,7 +28,7 @@ def main() -> None:
     dataset = datasets.store(lead, name="sums", filename="sums.json", size=len(data), chunks=[data])
     jobs = {
         "running": hand_in(lead, "axe-running", TRAIN, "6G"),
-        "failed": hand_in(lead, "axe-failed", "ls /nowhere", "1G"),
+        "failed": hand_in(lead, "axe-failed", "echo CUDA out of memory; false", "1G"),
         "waiting": hand_in(lead, "axe-waiting", "true", "78G"),
     }
     wait_for_state(jobs["failed"], "FAILED")

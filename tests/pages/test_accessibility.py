@@ -32,6 +32,9 @@ PAGES = (
     "card",
     "account",
     "password",
+    "notifications",
+    "my-channels",
+    "project-channels",
     "missing",
 )
 
@@ -53,6 +56,9 @@ def addresses(service):
         "project": "/projects/default/",
         "account": "/account/",
         "password": "/account/password",
+        "notifications": "/notifications/",
+        "my-channels": "/account/notifications",
+        "project-channels": "/projects/default/notifications",
         "missing": "/jobs/none/",
         **json.loads(filled.splitlines()[-1]),
     }

@@ -46,6 +46,9 @@ def test_after_five_wrong_passwords_even_the_right_one_has_to_wait(person):
     response = sign_in(browser)
     assert response.status_code == 422
     assert "quarter of an hour" in response.content.decode()
+    again = sign_in(browser, "wrong").content.decode()
+    assert "quarter of an hour" in again
+    assert "Please enter a correct" not in again
 
 
 def test_a_wrong_name_and_a_wrong_password_read_the_same(person):

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+from datetime import timedelta
+from html import unescape
 
 import pytest
 from django.urls import reverse
@@ -11,6 +14,7 @@ from django.utils import timezone
 from gpus.models import HolderReading
 from jobs import lifecycle, rundir
 from jobs.core.ending import Ending
+from jobs.core.outofmemory import Shortage
 from jobs.core.states import JobState, Outcome, Reason
 from jobs.views.tasktext import task_text
 from tests.rows import GIB, a_device, a_job, a_running_job
@@ -126,7 +130,7 @@ def test_a_failed_job_says_why_and_shows_its_last_lines(client, running, setting
     assert "<script>alert" not in text
 
 
-def test_out_of_memory_offers_more_memory_in_one_click(client, running):
+def test_out_of_memory_offers_each_change_in_one_click(client, running):
     job, attempt = running
     lifecycle.finish(
         attempt,
@@ -135,11 +139,57 @@ def test_out_of_memory_offers_more_memory_in_one_click(client, running):
             reason=Reason.GPU_OUT_OF_MEMORY,
             detail="Out of memory.",
             exit_code=1,
+            shortage=Shortage(tried=2 * GIB, in_use=20 * GIB, free=GIB),
         ),
     )
-    assert "more_memory=yes" in page(client, job)
-    form = client.get(reverse("submit"), {"from": job.pk, "more_memory": "yes"}).content.decode()
-    assert "min_memory: 21G" in form
+    text = page(client, job)
+    assert "PyTorch had 20 GiB and asked for 2 GiB more." in text
+    assert "What its command does is not read here." in text
+    (link,) = re.findall(r'href="([^"]+)">Clone so', text)
+    form = client.get(unescape(link)).content.decode()
+    assert "min_memory: 25G" in form
+    assert "Changed against mine#1:" in form
+
+
+def test_a_remedy_of_a_training_opens_the_form_with_its_config_changed(client, member):
+    config = {
+        "model_name_or_path": "Qwen/Qwen2.5-7B-Instruct",
+        "stage": "sft",
+        "do_train": True,
+        "dataset": "alpaca",
+        "cutoff_len": 2048,
+        "per_device_train_batch_size": 8,
+    }
+    device = a_device(total=24 * GIB)
+    job, attempt = a_running_job("lora", device=device, owner=member, llamafactory=config)
+    type(job).objects.filter(pk=job.pk).update(spec={**job.spec, "command": None})
+    reason = Reason.GPU_OUT_OF_MEMORY
+    lifecycle.finish(attempt, Ending(outcome=Outcome.FAILED, reason=reason, exit_code=1))
+    text = page(client, job)
+    assert "per_device_train_batch_size: 8 → " in text
+    assert "on each card." in text
+    links = [unescape(link) for link in re.findall(r'href="([^"]+)">Clone so', text)]
+    (batch,) = [link for link in links if "batch_size" in link and "liger" not in link]
+    form = unescape(client.get(batch).content.decode())
+    assert re.search(r"per_device_train_batch_size: [124]\n", form)
+    assert re.search(r"gradient_accumulation_steps: [248]\n", form)
+    assert "cutoff_len: 2048" in form
+
+
+def test_a_job_that_does_nothing_says_so_with_a_button_to_keep_it(client, running):
+    job, attempt = running
+    assert 'id="idle"' not in page(client, job)
+    now = timezone.now()
+    type(attempt).objects.filter(pk=attempt.pk).update(
+        idle_kind="idle", idle_since=now - timedelta(minutes=42), idle_warned_at=now
+    )
+    text = page(client, job)
+    assert "Its cards have done nothing for 42m" in text
+    assert "Keep it 2h" in text
+    client.post(reverse("job-keep", args=[job.pk]))
+    text = page(client, job)
+    assert 'id="idle"' not in text
+    assert "to be kept running" in text
 
 
 def test_the_time_line_tells_each_state_with_its_actor(client, running, member):

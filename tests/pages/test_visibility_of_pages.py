@@ -13,7 +13,7 @@ from tests.pages.conftest import signed_in
 from tests.rows import GIB, a_device, a_job, a_running_job, a_user, an_admin
 
 SECRET = "secret-training"
-OPEN_TO_ALL = {"signin", "signin-link", "preferences"}
+OPEN_TO_ALL = {"signin", "signin-link", "preferences", "invitation"}
 
 
 @pytest.fixture
@@ -101,7 +101,8 @@ def test_every_address_of_a_foreign_job_answers_not_found(client, foreign):
     for address in addresses:
         method = (
             client.post
-            if address.rsplit("/", 1)[1] in {"pause", "resume", "cancel", "priority"}
+            if address.rsplit("/", 1)[1]
+            in {"pause", "resume", "cancel", "priority", "ask-priority"}
             else client.get
         )
         assert method(address).status_code == 404, address

@@ -84,7 +84,8 @@ def test_a_lead_finds_it_beside_the_projects(lead):
 
 
 def test_an_admin_finds_it_where_quotas_are_edited(db):
-    page = reverse("admin:jobs_project_change", args=[default_project().pk])
+    default_project()
+    page = reverse("manage-quotas")
     assert f'href="{reverse("whatif")}"' in text_of(signed_in(an_admin()).get(page))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -33,17 +33,40 @@ class Estimate:
     source: str  # FORMULA or LEARNED
     runs: int = 0  # that were measured
     peak: int = 0  # the largest of them, bytes
+    least: int = 0  # the smallest of them, bytes
+    other_data: bool = False  # they differ in their data, and in nothing else that matters
+    ran_out: int = (
+        0  # with which a run of the same kind ran out of memory, where that raised the lower end
+    )
     model: str = ""  # as the config names it, without its folders
     method: str = ""  # LoRA, QLoRA, freeze, OFT or full
     parameters: int = 0
     trained: int = 0
     parts: tuple[Part, ...] = ()  # of the formula
+    family: str = ""  # the model_type of its config.json
     assumptions: tuple[str, ...] = ()  # codes: family, deepspeed
 
     @property
     def min_memory(self) -> int:
         """The upper end in whole GiB, as bytes: what a job is booked with that says nothing else."""
         return min(LARGEST_SIZE, -(-self.high // GIB) * GIB)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Peaks:
+    """What earlier runs of a kind have had at most, each on one card, in bytes."""
+
+    runs: int = 0
+    least: int = 0
+    most: int = 0
+    other_data: bool = False
+
+    @classmethod
+    def of(cls, peaks: Sequence[int], *, other_data: bool = False) -> Peaks | None:
+        """These peaks; None where there are none."""
+        if not peaks:
+            return None
+        return cls(runs=len(peaks), least=min(peaks), most=max(peaks), other_data=other_data)
 
 
 def estimate_of(
@@ -74,6 +97,7 @@ def estimate_of(
         parameters=architecture.parameters,
         trained=trained_parameters(architecture, recipe),
         parts=parts,
+        family=architecture.family,
         assumptions=(
             *(("family",) if architecture.is_guess else ()),
             *(() if recipe.zero_is_known else ("deepspeed",)),
@@ -81,17 +105,36 @@ def estimate_of(
     )
 
 
-def corrected(formula: Estimate | None, peak: int, runs: int) -> Estimate:
-    """The estimate by what `runs` earlier runs of the same kind have shown; the formula's parts stay to be seen."""
+def corrected(formula: Estimate | None, peaks: Peaks) -> Estimate:
+    """The estimate by what earlier runs have shown; the formula's parts stay to be seen.
+
+    Rows of other data may be longer: then the upper end is no less than what the formula finds likely.
+    """
     base = formula or Estimate(low=0, likely=0, high=0, source=LEARNED)
+    high = round(peaks.most * MARGIN * MARGIN)
     return replace(
         base,
-        low=peak,
-        likely=round(peak * MARGIN),
-        high=round(peak * MARGIN * MARGIN),
+        low=peaks.least if peaks.other_data else peaks.most,
+        likely=round(peaks.most * MARGIN),
+        high=max(high, base.likely) if peaks.other_data else high,
         source=LEARNED,
-        runs=runs,
-        peak=peak,
+        runs=peaks.runs,
+        peak=peaks.most,
+        least=peaks.least,
+        other_data=peaks.other_data,
+    )
+
+
+def above(estimate: Estimate, ran_out: int) -> Estimate:
+    """The estimate, never below what a run of the same kind ran out of memory with (bytes; 0: none did)."""
+    if ran_out <= estimate.low:
+        return estimate
+    return replace(
+        estimate,
+        low=ran_out,
+        likely=max(estimate.likely, round(ran_out * MARGIN)),
+        high=max(estimate.high, round(ran_out * MARGIN * MARGIN)),
+        ran_out=ran_out,
     )
 
 

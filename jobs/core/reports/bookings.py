@@ -1,14 +1,27 @@
-"""One booking of a card, cut at midnights: what a report adds up. Times are microseconds, sizes bytes."""
+"""One booking of a card, cut at midnights: what a report adds up. Times are microseconds, sizes bytes.
+
+Memory over time is in whole GiB-microseconds, rounded once for each part: sums of years then fit the integers of a
+database.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from jobs.core.reports.spans import Days, Span, by_day, length, within
-from jobs.core.states import Outcome, Reason
+from jobs.core.outofmemory import OUT_OF_MEMORY
+from jobs.core.reports.spans import (
+    Days,
+    Span,
+    by_day,
+    joined,
+    length,
+    within,
+    without,
+)
+from jobs.core.states import Outcome
 
-OUT_OF_MEMORY = frozenset({Reason.GPU_OUT_OF_MEMORY.value, Reason.HOST_OUT_OF_MEMORY.value})
+GIB = 2**30
 FAILED, OOM, LOST = "failed", "oom", "lost"
 IDLE_BELOW = 0.05
 """An hour in which the processes of a booking kept its card less busy than this counts as idle."""
@@ -30,6 +43,15 @@ class End(NamedTuple):
     lost: int
 
 
+class Size(NamedTuple):
+    """What a booking counted for over a stretch of its time."""
+
+    begun: int
+    ended: int
+    booked: int
+    share: float  # of the card, as the fair share counts it, 0..1
+
+
 class Booking(NamedTuple):
     """A card that is held by one attempt of a job."""
 
@@ -37,16 +59,23 @@ class Booking(NamedTuple):
     project: int
     owner: int
     device: int
-    booked: int
+    sizes: tuple[Size, ...]  # one after the other, from its begin to its end
     peak: int | None  # most ever measured; None: never measured
-    share: float  # of the card, as the fair share counts it, 0..1
-    begun: int
-    ended: int  # of one that is still held: now
     rank: int  # 1: the first of its attempt; 2: the first on another card model; 0: one more
     frozen: tuple[Span, ...] = ()  # when its job was frozen in memory
     idle: tuple[Span, ...] = ()  # hours in which its processes kept the card idle
     start: Start | None = None  # where its attempt is the first one of its job
     end: End | None = None  # where its attempt has ended
+
+    @property
+    def begun(self) -> int:
+        """When it was made."""
+        return self.sizes[0].begun
+
+    @property
+    def ended(self) -> int:
+        """When it was released; of one that is still held: now."""
+        return self.sizes[-1].ended
 
 
 class DayPart(NamedTuple):
@@ -57,11 +86,12 @@ class DayPart(NamedTuple):
     project: int
     owner: int
     device: int
-    booked: int
-    spare: int | None  # booked above the most that was ever measured; None: never measured
     held: int
     frozen: int
     idle: int
+    memory: int  # booked, over the time held
+    spare: int | None  # of it: above the most that was ever measured; None: never measured
+    idle_memory: int  # of it: in idle time
     charged: int  # card time times the share of the card
     waste: str  # failed, oom, lost, or nothing
     rank: int
@@ -97,22 +127,26 @@ def _instants(booking: Booking) -> Iterator[int]:
 
 def _part(booking: Booking, days: Days, day: int, span: Span) -> DayPart:
     begun, ended = span
-    frozen = within(booking.frozen, span)
+    awake = without([span], joined(booking.frozen))
+    idle = [part for hour in booking.idle for part in within(awake, hour)]
+    sizes = list(_within(booking.sizes, span))
     start = booking.start if booking.rank and days.of(booking.begun) == day else None
     end = booking.end if booking.rank and booking.end and days.of(booking.end.at) == day else None
-    asleep = sum(length(within(frozen, hour)) for hour in booking.idle)
     return DayPart(
         day=day,
         job=booking.job,
         project=booking.project,
         owner=booking.owner,
         device=booking.device,
-        booked=booking.booked,
-        spare=None if booking.peak is None else max(0, booking.booked - booking.peak),
         held=ended - begun,
-        frozen=length(frozen),
-        idle=length(within(booking.idle, span)) - asleep,
-        charged=round((ended - begun) * booking.share),
+        frozen=ended - begun - length(awake),
+        idle=length(idle),
+        memory=_gib(each.booked * (each.ended - each.begun) for each in sizes),
+        spare=_spare(sizes, booking.peak),
+        idle_memory=_gib(
+            each.booked * length(within(idle, (each.begun, each.ended))) for each in sizes
+        ),
+        charged=round(sum((each.ended - each.begun) * each.share for each in sizes)),
         waste=waste_of(booking.end.outcome, booking.end.reason) if booking.end else "",
         rank=booking.rank,
         priority=start.priority if start else None,
@@ -120,3 +154,22 @@ def _part(booking: Booking, days: Days, day: int, span: Span) -> DayPart:
         outcome=end.outcome if end else "",
         lost=end.lost if end else 0,
     )
+
+
+def _within(sizes: Iterable[Size], span: Span) -> Iterator[Size]:
+    """The sizes, cut to the span."""
+    for each in sizes:
+        begun, ended = max(each.begun, span[0]), min(each.ended, span[1])
+        if begun < ended:
+            yield each._replace(begun=begun, ended=ended)
+
+
+def _spare(sizes: Iterable[Size], peak: int | None) -> int | None:
+    if peak is None:
+        return None
+    return _gib(max(0, each.booked - peak) * (each.ended - each.begun) for each in sizes)
+
+
+def _gib(amounts: Iterable[int]) -> int:
+    """Byte-microseconds as whole GiB-microseconds."""
+    return (sum(amounts) + GIB // 2) // GIB

@@ -1,4 +1,4 @@
-"""Adding up what was held, by whom and when. Times are microseconds, sizes bytes; all sums are exact."""
+"""Adding up what was held, by whom and when. Times are microseconds, memory GiB-microseconds."""
 
 from __future__ import annotations
 
@@ -12,14 +12,12 @@ from jobs.core.reports.bookings import DayPart
 HOUR = 3_600_000_000
 """Microseconds."""
 
-GIB = 2**30
-
 Key = TypeVar("Key")
 
 
 @dataclass(slots=True)
 class Sum:
-    """What was held: card time (used, and frozen), memory in byte-microseconds, and by which jobs."""
+    """What was held: card time (used, and frozen), memory in GiB-microseconds, and by which jobs."""
 
     used: int = 0
     frozen: int = 0
@@ -41,12 +39,12 @@ class Sum:
     @property
     def memory_hours(self) -> float:
         """GiB x hours that were booked, frozen time included."""
-        return self.memory / GIB / HOUR
+        return self.memory / HOUR
 
     @property
     def spare_hours(self) -> float:
         """GiB x hours that were booked above the most that was ever measured."""
-        return self.spare / GIB / HOUR
+        return self.spare / HOUR
 
     def take(self, other: Sum) -> None:
         """Add another sum."""
@@ -74,13 +72,12 @@ class Usage:
         time = part.held
         if not time:
             return
-        used, memory = time - part.frozen, part.booked * time
-        spare = part.spare * time if part.spare else 0
+        used, spare = time - part.frozen, part.spare or 0
         who = part.owner, part.project, part.device
         for found in (_at(self.by_who, who), _at(self.by_day, (part.day, part.project))):
             found.used += used
             found.frozen += part.frozen
-            found.memory += memory
+            found.memory += part.memory
             found.spare += spare
             found.charged += part.charged
             found.jobs.add(part.job)

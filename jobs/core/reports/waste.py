@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from jobs.core.reports.bookings import FAILED, LOST, OOM, DayPart
-from jobs.core.reports.usage import GIB, HOUR
+from jobs.core.reports.usage import HOUR
 from jobs.core.states import Outcome
 
 UNUSED, IDLE, PREEMPTED, PAUSED, GHOST, WAITED = (
@@ -28,7 +28,7 @@ _THROWN_AWAY = {Outcome.PREEMPTED.value: PREEMPTED, Outcome.SUSPENDED.value: PAU
 
 @dataclass(slots=True)
 class Amount:
-    """Card time in microseconds, and memory in byte-microseconds."""
+    """Card time in microseconds, and memory in GiB-microseconds."""
 
     time: int = 0
     memory: int = 0
@@ -41,7 +41,7 @@ class Amount:
     @property
     def memory_hours(self) -> float:
         """GiB x hours."""
-        return self.memory / GIB / HOUR
+        return self.memory / HOUR
 
     def add(self, time: int, memory: int) -> None:
         """Count some more."""
@@ -87,13 +87,13 @@ class Waste:
         """Count one part of a booking."""
         if part.held:
             if part.spare:
-                self.entries[UNUSED].add(part.job, part.held, part.spare * part.held)
+                self.entries[UNUSED].add(part.job, part.held, part.spare)
             elif part.spare is None:
                 self.unmeasured.add(part.job)
             if part.idle:
-                self.entries[IDLE].add(part.job, part.idle, part.booked * part.idle)
+                self.entries[IDLE].add(part.job, part.idle, part.idle_memory)
             if part.waste:
-                self.entries[part.waste].add(part.job, part.held, part.booked * part.held)
+                self.entries[part.waste].add(part.job, part.held, part.memory)
         if part.lost and part.outcome in _THROWN_AWAY:
             kind = _THROWN_AWAY[part.outcome]
             self.entries[kind].add(part.job, part.lost, 0)

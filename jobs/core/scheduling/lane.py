@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from heapq import heapify, heappop, heappush
 
 from jobs.core.scheduling.keys import Kind
@@ -16,12 +16,14 @@ _SLACK = 64  # entries of jobs that have gone, before they are taken out
 class Group:
     """The lanes of one kind, whoever their people are: where one of them finds no place, none does."""
 
-    __slots__ = ("is_open", "kind", "lanes")
+    __slots__ = ("admits", "is_open", "kind", "lanes")
 
     def __init__(self, kind: Kind) -> None:
         self.kind = kind
         self.lanes: dict[Lane, None] = {}
-        self.is_open = False  # in the cycle that is under way: there may be room for this kind
+        # in the cycle that is under way:
+        self.is_open = False  # there may be room for this kind,
+        self.admits: Collection[str] = ()  # or for these projects, on cards that are kept
 
 
 class Lane:
@@ -39,6 +41,11 @@ class Lane:
     def kind(self) -> Kind:
         """What its jobs are alike in."""
         return self.group.kind
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there may be room for its jobs in the cycle that is under way."""
+        return self.group.is_open or self.project in self.group.admits
 
     def add(self, job: JobView, key: float) -> bool:
         """Let a job wait here; whether it is the first one now."""

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from jobs.core.constraints import Need
-from jobs.core.plan import Plan, Reservation, Wait
+from jobs.core.plan import Plan, Preempt, Reservation, Wait
+from jobs.core.scheduling.givingway import GivingWay
 from jobs.core.scheduling.rules import Rules
 from jobs.core.scheduling.sequence import sequence
 from jobs.core.scheduling.standing import Standing, standing_of
@@ -140,6 +141,14 @@ class Planner:
         self._reservations = Plan(reservations=plan.reservations)
         return plan
 
+    def relieve(self, uuid: str, job_id: str, short: int, now: float) -> tuple[Preempt, ...]:
+        """Who gives way on a card so that a job there may keep `short` bytes beyond what the card has; counted here."""
+        return GivingWay(self._state).for_memory(uuid, job_id, short, now)
+
+    def unpack(self, uuid: str, now: float) -> tuple[Preempt, ...]:
+        """Who gives way on a card whose jobs get less done together than one alone; counted here."""
+        return GivingWay(self._state).for_pace(uuid, now)
+
     def next_change(self) -> float:
         """When time alone may change a decision (epoch seconds); infinity if it never will."""
         return self._state.next_change(self._now)
@@ -162,6 +171,13 @@ class Planner:
         """The steps by which a queued job is ordered; None where it does not queue."""
         job = self._state.waiting(job_id)
         return standing_of(self._state, job, self._now) if job else None
+
+    def usage(self, project: str, user: str | None = None) -> float:
+        """What a project, or one person in it, has used lately: decayed, weighted GPU-seconds."""
+        books = self._state.usage
+        if user is None:
+            return books.of_project(project, self._now)
+        return books.of_user(project, user, self._now)
 
     def run(self, job_id: str) -> RunView:
         """A job that holds cards.

@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
+from jobs.core.constraints import Need, is_large_enough, is_of_type, room
 from jobs.core.plan import Placement, PreemptionRule
 from jobs.core.scheduling.fleet import Fleet
 from jobs.core.scheduling.keys import Kind, level
@@ -126,13 +127,20 @@ class Preemption:
         """The candidates by where the job could go: by card, by machine, or all for several machines."""
         if kind.need.nodes > 1:
             return [list(candidates)]
+        freed: dict[str, int] = defaultdict(int)
+        for run in candidates:
+            for each in run.placements:
+                freed[each.uuid] += each.memory
+        useful = {
+            uuid: card.uuid if kind.need.gpus == 1 else card.node
+            for uuid, memory in freed.items()
+            if (card := self._fleet.get(uuid)) and _may_fit(kind.need, card, memory)
+        }
         groups: dict[str, dict[str, RunView]] = defaultdict(dict)
         for run in candidates:
             for each in run.placements:
-                card = self._fleet.get(each.uuid)
-                if card is not None:
-                    place = card.uuid if kind.need.gpus == 1 else card.node
-                    groups[place][run.job.id] = run
+                if each.uuid in useful:
+                    groups[useful[each.uuid]][run.job.id] = run
         return [list(group.values()) for group in groups.values()][:_MOST_PLACES]
 
     def _price(self, runs: Sequence[RunView], now: float) -> tuple[float, float]:
@@ -145,16 +153,17 @@ class Preemption:
         chosen: list[RunView] = []
         try:
             for run in candidates:
-                if reclaim and not self._quota.stays_guaranteed_without(run, now):
-                    continue
+                if reclaim:
+                    if not self._quota.stays_guaranteed_without(run, now):
+                        continue
+                    self._quota.release(run.job.id)
                 chosen.append(run)
-                self._quota.release(run.job.id)
                 placements = self._fleet.find_if(kind.need, self._without(chosen))
                 if placements:
                     return self._spare(kind, chosen, placements)
             return None
         finally:
-            for run in chosen:
+            for run in chosen if reclaim else ():
                 self._quota.hold(run)
 
     def _spare(
@@ -171,6 +180,14 @@ class Preemption:
 
     def _without(self, gone: Sequence[RunView]) -> dict[str, DeviceView]:
         return cards_without(self._fleet, gone)
+
+
+def _may_fit(need: Need, card: DeviceView, freed: int) -> bool:
+    """Whether the card could take the job if these bytes more were free; cheap, and never a no where it fits."""
+    if not is_of_type(need, card) or not is_large_enough(need, card):
+        return False
+    # the threshold does not bind the only job on a card
+    return need.memory <= room(card) + freed + card.total - int(card.threshold * card.total)
 
 
 def cards_without(fleet: Fleet, gone: Sequence[RunView]) -> dict[str, DeviceView]:

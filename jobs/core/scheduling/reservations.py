@@ -139,9 +139,11 @@ class Reservations:
                 found.extend(kept.lets(kind))
         return found
 
-    def tell_projects_apart(self, kind: Kind, now: float) -> bool:
-        """Whether cards may be open to jobs of this kind in one project and not in another."""
-        return any(self._displaces(kept, kind, now) for kept in self._kept.values())
+    def projects_let_in(self, kind: Kind, now: float) -> set[str]:
+        """The projects whose jobs of this kind may use cards that are kept from jobs of this kind of others."""
+        return {
+            kept.job.project for kept in self._kept.values() if self._displaces(kept, kind, now)
+        }
 
     def _displaces(self, kept: _Kept, kind: Kind, now: float) -> bool:
         return self._rules.preemption and kept.displaces(kind, now, self._rules.min_run)

@@ -106,7 +106,7 @@ class Walk:
         for kind, group in self._state.line.groups.items():
             if kind.need not in room:
                 room[kind.need] = fleet.find(kind.need, also=taken) is not None
-            group.is_open = room[kind.need]
+            group.is_open, group.admits = room[kind.need], ()
 
     def _begin(self) -> None:
         self._overdue = self._state.overdue(self._now)
@@ -152,7 +152,8 @@ class Walk:
             return True
         if self._may_keep or self._may_push:
             return False
-        return not any(group.is_open for group in self._state.line.groups.values())
+        groups = self._state.line.groups.values()
+        return not any(group.is_open or group.admits for group in groups)
 
     @property
     def _may_keep(self) -> bool:
@@ -185,7 +186,7 @@ class Walk:
 
     def _is_out(self, lane: Lane) -> bool:
         """Whether a lane that gave hope has been tried in vain, or has lost its hope since."""
-        return lane in self._tried or not (lane.group.is_open or self._may_push)
+        return lane in self._tried or not (lane.is_open or self._may_push)
 
     # --- one job -------------------------------------------------------------------------------------
 
@@ -213,13 +214,15 @@ class Walk:
     def _try(self, lane: Lane, job: JobView) -> bool:
         """Start the job, or make room for it; False where its lane has to wait."""
         kind = lane.kind
-        if lane.group.is_open:
+        if lane.is_open:
             placements = self._find(kind, lane.project)
             if placements is not None:
                 self._start(job, kind, placements)
                 return True
             # then none of its kind will, except where kept cards may be open to another project
-            lane.group.is_open = self._state.reservations.tell_projects_apart(kind, self._now)
+            lane.group.is_open = False
+            let_in = self._state.reservations.projects_let_in(kind, self._now)
+            lane.group.admits = let_in - {lane.project}
         return self._make_room(job, kind) or self._keep(job, kind)
 
     def _find(self, kind: Kind, project: str) -> tuple[Placement, ...] | None:

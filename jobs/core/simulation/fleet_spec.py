@@ -20,6 +20,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import count
 
+from jobs.core.cardmodes import DYNAMIC_SHARDING, MAX_BUSY, SMART_QUEUE, THRESHOLD
 from jobs.core.problems import Problem, shortened
 from jobs.core.snapshot import DeviceView, NodeView
 from jobs.core.units import UnitError, parse_size
@@ -49,8 +50,12 @@ class CardMode:
 
 MODES = {
     "exclusive": CardMode(threshold=1.0, max_holders=1, max_busy=None),
-    "smart-queue": CardMode(threshold=0.9, max_holders=4, max_busy=1.3),
-    "dynamic-sharding": CardMode(threshold=0.95, max_holders=6, max_busy=1.6),
+    SMART_QUEUE: CardMode(
+        threshold=THRESHOLD[SMART_QUEUE], max_holders=4, max_busy=MAX_BUSY[SMART_QUEUE]
+    ),
+    DYNAMIC_SHARDING: CardMode(
+        threshold=THRESHOLD[DYNAMIC_SHARDING], max_holders=6, max_busy=MAX_BUSY[DYNAMIC_SHARDING]
+    ),
 }
 
 

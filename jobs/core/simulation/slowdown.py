@@ -30,3 +30,17 @@ def speed(demands: Sequence[float], overlap: float = 0.0) -> float:
 def busy(demands: Sequence[float]) -> float:
     """The part of a card's multiprocessors that work, 0..1."""
     return min(1.0, sum(demands))
+
+
+def demand_of(speeds: Sequence[float]) -> float:
+    """The demand of each job, taken as alike, that explains these speeds on one card without overlap; 0..1.
+
+    The formula above, solved for U. Jobs alone, or that do not slow each other down, explain none: 0.
+    """
+    jobs = len(speeds)
+    mean = sum(speeds) / jobs if jobs else 1.0
+    if jobs <= 1 or mean <= 0:
+        return 0.0 if jobs <= 1 else 1.0
+    undisturbed = 1.0 - SWITCHING_COST * (jobs - 1)
+    together = undisturbed / mean
+    return min(1.0, together / jobs) if together > 1.0 else 0.0

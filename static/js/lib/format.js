@@ -28,10 +28,13 @@ export function duration(seconds) {
   return `${whole}s`;
 }
 
+// In the time zone that the reader chose with their account, else in the browser's.
 export function clockTime(date) {
-  const two = (number) => String(number).padStart(2, "0");
-  const day = `${date.getFullYear()}-${two(date.getMonth() + 1)}-${two(date.getDate())}`;
-  return `${day} ${two(date.getHours())}:${two(date.getMinutes())}`;
+  const zone = globalThis.document?.documentElement.dataset.zone;
+  const form = { year: "numeric", month: "2-digit", day: "2-digit", hour: "2-digit", minute: "2-digit", hourCycle: "h23" };
+  const parts = new Intl.DateTimeFormat("en", { ...form, timeZone: zone }).formatToParts(date);
+  const part = Object.fromEntries(parts.map(({ type, value }) => [type, value]));
+  return `${part.year}-${part.month}-${part.day} ${part.hour}:${part.minute}`;
 }
 
 // A time of today without its date.

@@ -1,0 +1,1 @@
+"""Telling people what happened: facts -> inbox and channels -> messages. Start at `taking.py`, then `sending.py`."""

@@ -1,0 +1,1 @@
+"""The admins' pages: settings, cards, quotas, tokens, announcements, the log of changes."""

@@ -29,7 +29,7 @@ Line = tuple[str, float, float | None, float, int | None]
 def as_json(report: Report) -> dict[str, Any]:
     """The report as the API tells it."""
     wanted = report.wanted
-    largest = {entry.kind: entry.largest()[:MOST_JOBS] for entry in report.waste}
+    largest = {entry.kind: entry.largest(MOST_JOBS) for entry in report.waste}
     names = job_names(name for kind, each in largest.items() if kind != GHOST for name, _a in each)
     return {
         "from": str(wanted.first),

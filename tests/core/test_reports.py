@@ -119,6 +119,15 @@ def test_what_is_booked_above_the_peak_is_unused_and_what_was_never_measured_is_
     assert wasted.unmeasured == {"b"}
 
 
+@given(st.lists(st.tuples(st.sampled_from("abcdef"), st.integers(1, 4))), st.integers(1, 7))
+def test_the_largest_few_are_the_first_of_all(held, most):
+    entry = Waste().entries["idle"]
+    for name, time in held:
+        entry.add(name, time, 0)
+    assert entry.largest(most) == entry.largest()[:most]
+    assert len(entry.largest()) == len({name for name, _time in held})
+
+
 @pytest.mark.parametrize(
     ("outcome", "reason", "kind"),
     [

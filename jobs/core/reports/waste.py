@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from operator import attrgetter
 
 from jobs.core.reports.bookings import FAILED, LOST, OOM, DayPart
 from jobs.core.reports.usage import HOUR
@@ -65,13 +66,14 @@ class Entry:
             found = self.behind[name] = Amount()
         found.add(time, memory)
 
-    def largest(self) -> list[tuple[str, Amount]]:
-        """What is behind it, the largest first."""
-        by_memory = self.kind in BY_MEMORY
-        return sorted(
-            self.behind.items(),
-            key=lambda pair: (-(pair[1].memory if by_memory else pair[1].time), pair[0]),
-        )
+    def largest(self, most: int | None = None) -> list[tuple[str, Amount]]:
+        """What is behind it, the largest first; at most so many."""
+        size = attrgetter("memory" if self.kind in BY_MEMORY else "time")
+        pairs = list(self.behind.items())
+        if most is not None and len(pairs) > most:
+            least = sorted(map(size, self.behind.values()))[-most]
+            pairs = [pair for pair in pairs if size(pair[1]) >= least]
+        return sorted(pairs, key=lambda pair: (-size(pair[1]), pair[0]))[:most]
 
 
 @dataclass(slots=True)

@@ -9,6 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from itertools import chain
 from typing import Any
 
 from django.db.models import Q
@@ -19,11 +20,12 @@ from jobs.core.reports.bookings import GIB, DayPart, parts
 from jobs.core.reports.usage import Sum, Usage
 from jobs.core.reports.waste import Entry, Waste
 from jobs.core.states import Outcome, Priority
+from jobs.ledger import sums
 from jobs.ledger.bookings import HOUR_S, bookings_of
 from jobs.ledger.cards import CardPart, WaitedPart, card_parts
 from jobs.ledger.days import SECOND, date_of, days_between, midnight
 from jobs.ledger.rollup import through
-from jobs.models import BookingDay, CardDay, Job, Project, User, WaitedDay
+from jobs.models import CardDay, Job, Project, User, WaitedDay
 from jobs.querysets import in_parts
 
 LONGEST = timedelta(days=366)
@@ -132,15 +134,23 @@ def _report(wanted: Wanted, now: datetime, stored_until: datetime | None) -> Rep
     waits: dict[int, list[int]] = defaultdict(list)
     by_day: dict[int, list[int]] = defaultdict(list)
     outcomes: Counter[str] = Counter()
-    for part in _parts(wanted, now, stored_until):
+    ledger: Iterable[sums.Told] = ()
+    if stored_until:
+        chosen = _stored(wanted)
+        sums.add(chosen, used, wasted)
+        ledger = sums.told(chosen)
+    fresh = list(_parts(wanted, now, stored_until))
+    for part in fresh:
         used.add(part)
         wasted.add(part)
-        if part.rank == 1 or (part.rank and wanted.card):
-            if part.wait is not None and part.priority is not None:
-                waits[part.priority].append(part.wait)
-                by_day[part.day].append(part.wait)
-            if part.outcome:
-                outcomes[part.outcome] += 1
+    told = ((part.day, part.rank, part.priority, part.wait, part.outcome) for part in fresh)
+    for day, rank, priority, wait, outcome in chain(ledger, told):
+        if rank == 1 or (rank and wanted.card):
+            if wait is not None and priority is not None:
+                waits[priority].append(wait)
+                by_day[day].append(wait)
+            if outcome:
+                outcomes[outcome] += 1
     cards, entries = None, list(wasted.entries.values())
     if wanted.whole_site and not wanted.user:
         cards, more = _cards(wanted, now, stored_until)
@@ -161,18 +171,18 @@ def _report(wanted: Wanted, now: datetime, stored_until: datetime | None) -> Rep
     )
 
 
-def _parts(wanted: Wanted, now: datetime, stored_until: datetime | None) -> Iterator[DayPart]:
-    """All parts of bookings in the period: those of the ledger, and the others cut now."""
-    chosen = Q(project__in=wanted.projects)
+def _stored(wanted: Wanted) -> Q:
+    """The rows of the ledger that are wanted."""
+    chosen = Q(day__range=(wanted.first.toordinal(), wanted.last.toordinal()))
+    chosen &= Q(project__in=wanted.projects)
     if wanted.user:
         chosen &= Q(owner__username=wanted.user)
+    return chosen & Q(device__in=_devices(wanted)) if wanted.card else chosen
+
+
+def _parts(wanted: Wanted, now: datetime, stored_until: datetime | None) -> Iterator[DayPart]:
+    """The parts in the period of the bookings that are not in the ledger."""
     devices = _devices(wanted)
-    if wanted.card:
-        chosen &= Q(device__in=devices)
-    if stored_until:
-        period = Q(day__range=(wanted.first.toordinal(), wanted.last.toordinal()))
-        rows: Any = BookingDay.objects.filter(chosen, period).values_list(*_PART_COLUMNS)
-        yield from map(DayPart._make, rows.iterator(chunk_size=20_000))
     since = max(midnight(wanted.first), stored_until or midnight(wanted.first))
     attempts = Q(job__project__in=wanted.projects, created_at__lt=midnight(wanted.last + _DAY))
     attempts &= Q(ended_at=None) | Q(ended_at__gte=since)
@@ -182,12 +192,6 @@ def _parts(wanted: Wanted, now: datetime, stored_until: datetime | None) -> Iter
     for _key, booking in bookings_of(attempts, now):
         if booking.device in devices:
             yield from parts(booking, days)
-
-
-_PART_COLUMNS = tuple(
-    f"{name}_id" if name in {"job", "project", "owner", "device"} else name
-    for name in DayPart._fields
-)
 
 
 def _devices(wanted: Wanted) -> set[int]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, KeysView
 from dataclasses import dataclass, field
-from operator import attrgetter
 
 from jobs.core.reports.bookings import FAILED, LOST, OOM, DayPart
 from jobs.core.reports.usage import HOUR
@@ -44,36 +43,40 @@ class Amount:
         """GiB x hours."""
         return self.memory / HOUR
 
-    def add(self, time: int, memory: int) -> None:
-        """Count some more."""
-        self.time += time
-        self.memory += memory
-
 
 @dataclass(slots=True)
 class Entry:
-    """One kind of waste: the whole of it, and what is behind it by name (a job's public id, or a card's)."""
+    """One kind of waste: the whole of it, and what is behind it by name (a job's public id, or a card's).
+
+    Numbers by name, and no object for each: a year has many jobs.
+    """
 
     kind: str
     whole: Amount = field(default_factory=Amount)
-    behind: dict[str, Amount] = field(default_factory=dict)
+    times: dict[str, int] = field(default_factory=dict)
+    memories: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def behind(self) -> KeysView[str]:
+        """The names."""
+        return self.times.keys()
 
     def add(self, name: str, time: int, memory: int) -> None:
         """Count a part, and who it belongs to."""
-        self.whole.add(time, memory)
-        found = self.behind.get(name)
-        if found is None:
-            found = self.behind[name] = Amount()
-        found.add(time, memory)
+        self.whole.time += time
+        self.whole.memory += memory
+        self.times[name] = self.times.get(name, 0) + time
+        self.memories[name] = self.memories.get(name, 0) + memory
 
     def largest(self, most: int | None = None) -> list[tuple[str, Amount]]:
         """What is behind it, the largest first; at most so many."""
-        size = attrgetter("memory" if self.kind in BY_MEMORY else "time")
-        pairs = list(self.behind.items())
+        sizes = self.memories if self.kind in BY_MEMORY else self.times
+        pairs = list(sizes.items())
         if most is not None and len(pairs) > most:
-            least = sorted(map(size, self.behind.values()))[-most]
-            pairs = [pair for pair in pairs if size(pair[1]) >= least]
-        return sorted(pairs, key=lambda pair: (-size(pair[1]), pair[0]))[:most]
+            least = sorted(sizes.values())[-most]
+            pairs = [pair for pair in pairs if pair[1] >= least]
+        names = [name for name, _size in sorted(pairs, key=lambda pair: (-pair[1], pair[0]))]
+        return [(name, Amount(self.times[name], self.memories[name])) for name in names[:most]]
 
 
 @dataclass(slots=True)
@@ -96,9 +99,12 @@ class Waste:
                 self.entries[IDLE].add(part.job, part.idle, part.idle_memory)
             if part.waste:
                 self.entries[part.waste].add(part.job, part.held, part.memory)
-        if part.lost and part.outcome in _THROWN_AWAY:
-            kind = _THROWN_AWAY[part.outcome]
-            self.entries[kind].add(part.job, part.lost, 0)
+        self.throw_away(part.job, part.outcome, part.lost)
+
+    def throw_away(self, job: str, outcome: str, lost: int) -> None:
+        """Count the work that an attempt which ended so has lost."""
+        if lost and outcome in _THROWN_AWAY:
+            self.entries[_THROWN_AWAY[outcome]].add(job, lost, 0)
 
 
 def of_cards(kind: str, amounts: Iterable[tuple[str, int, int]]) -> Entry:

@@ -134,23 +134,22 @@ def _report(wanted: Wanted, now: datetime, stored_until: datetime | None) -> Rep
     waits: dict[int, list[int]] = defaultdict(list)
     by_day: dict[int, list[int]] = defaultdict(list)
     outcomes: Counter[str] = Counter()
-    ledger: Iterable[sums.Told] = ()
+    ranks = Q(rank__gt=0) if wanted.card else Q(rank=1)
+    started: Iterable[tuple[int, int, int]] = ()
     if stored_until:
         chosen = _stored(wanted)
         sums.add(chosen, used, wasted)
-        ledger = sums.told(chosen)
+        started = sums.waits(chosen & ranks)
+        outcomes.update(sums.outcomes(chosen & ranks))
     fresh = list(_parts(wanted, now, stored_until))
     for part in fresh:
         used.add(part)
         wasted.add(part)
-    told = ((part.day, part.rank, part.priority, part.wait, part.outcome) for part in fresh)
-    for day, rank, priority, wait, outcome in chain(ledger, told):
-        if rank == 1 or (rank and wanted.card):
-            if wait is not None and priority is not None:
-                waits[priority].append(wait)
-                by_day[day].append(wait)
-            if outcome:
-                outcomes[outcome] += 1
+    ranked = [part for part in fresh if part.rank == 1 or (part.rank and wanted.card)]
+    outcomes.update(part.outcome for part in ranked if part.outcome)
+    for day, priority, wait in chain(started, _starts(ranked)):
+        waits[priority].append(wait)
+        by_day[day].append(wait)
     cards, entries = None, list(wasted.entries.values())
     if wanted.whole_site and not wanted.user:
         cards, more = _cards(wanted, now, stored_until)
@@ -169,6 +168,12 @@ def _report(wanted: Wanted, now: datetime, stored_until: datetime | None) -> Rep
         fairness=_fairness(used, wanted),
         cards=cards,
     )
+
+
+def _starts(parts: Iterable[DayPart]) -> Iterator[tuple[int, int, int]]:
+    for part in parts:
+        if part.wait is not None and part.priority is not None:
+            yield part.day, part.priority, part.wait
 
 
 def _stored(wanted: Wanted) -> Q:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from django.db.models import F, Q, QuerySet, Sum
+from django.db.models import Count, F, Q, QuerySet, Sum
 
 from jobs.core.reports.usage import Sum as Total
 from jobs.core.reports.usage import Usage
@@ -21,10 +21,6 @@ _SUMS = {
 }
 _AT_ONCE = 20_000
 """Rows."""
-
-
-Told = tuple[int, int, int | None, int | None, str]
-"""What a row says of the first start of a job and of the end of an attempt: day, rank, priority, wait, outcome."""
 
 
 def add(chosen: Q, used: Usage, wasted: Waste) -> None:
@@ -45,20 +41,30 @@ def add(chosen: Q, used: Usage, wasted: Waste) -> None:
     _add_waste(BookingDay.objects.filter(chosen), wasted)
 
 
-def told(chosen: Q) -> Iterator[Told]:
-    """The starts and ends of these rows."""
-    rows: Any = BookingDay.objects.filter(chosen, rank__gt=0).exclude(wait=None, outcome="")
-    columns = ("day", "rank", "priority", "wait", "outcome")
-    yield from rows.values_list(*columns).iterator(chunk_size=_AT_ONCE)
+def waits(chosen: Q) -> Iterator[tuple[int, int, int]]:
+    """The first starts of jobs in these rows: day, priority, and for how long the job had waited."""
+    rows: Any = BookingDay.objects.filter(chosen, wait__isnull=False)
+    yield from rows.values_list("day", "priority", "wait").iterator(chunk_size=_AT_ONCE)
+
+
+def outcomes(chosen: Q) -> dict[str, int]:
+    """How many attempts ended how, by these rows."""
+    rows: Any = BookingDay.objects.filter(chosen).exclude(outcome="").order_by()
+    return dict(rows.values_list("outcome").annotate(Count("pk")))
 
 
 def _sum_up(rows: QuerySet[BookingDay], used: Usage) -> None:
     by_who: Any = rows.order_by().values_list("owner_id", "project_id", "device_id")
     for owner, project, device, *sums in by_who.annotate(**_SUMS):
-        used.by_who[owner, project, device] = Total(*map(int, sums))
+        used.by_who[owner, project, device] = _total(*sums)
     by_day: Any = rows.order_by().values_list("day", "project_id")
     for day, project, *sums in by_day.annotate(**_SUMS):
-        used.by_day[day, project] = Total(*map(int, sums))
+        used.by_day[day, project] = _total(*sums)
+
+
+def _total(used: int, frozen: int, memory: int, spare: int, charged: int) -> Total:
+    """Of the sums of `_SUMS`, which PostgreSQL gives as decimals."""
+    return Total(int(used), int(frozen), int(memory), int(spare), int(charged))
 
 
 def _add_waste(rows: QuerySet[BookingDay], wasted: Waste) -> None:

@@ -12,6 +12,7 @@ from django.utils.translation import gettext as _
 
 from jobs.core.units import format_size
 from jobs.models import Attempt, JobEvent
+from jobs.querysets import in_parts
 
 SHRINK, GROW = "shrink", "grow"
 """The kinds of the event rows."""
@@ -54,9 +55,12 @@ def changes_of(attempt: Attempt) -> Changes:
     return _changes(JobEvent.objects.filter(attempt=attempt))
 
 
-def changes_between(since: datetime) -> Changes:
-    """All changes of bookings from `since` on. What a booking was before the first of them, that one tells."""
-    return _changes(JobEvent.objects.filter(at__gte=since))
+def changes_of_jobs(jobs: Iterable[str]) -> Changes:
+    """All changes of the bookings of jobs with these public ids."""
+    found: dict[str, Sequence[tuple[datetime, int]]] = {}
+    for part in in_parts(jobs):
+        found |= _changes(JobEvent.objects.filter(job__in=part))
+    return found
 
 
 def _changes(events: QuerySet[JobEvent]) -> Changes:

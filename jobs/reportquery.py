@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime, time, timedelta
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.utils import timezone
@@ -13,18 +11,11 @@ from django.utils.dateparse import parse_date
 from django.utils.translation import gettext as _
 
 from jobs.core.problems import shortened
-from jobs.core.reports.usage import Sum
 from jobs.models import Project
 from jobs.refusals import Refused
-from jobs.reports import LONGEST, Report, Wanted
+from jobs.reports import LONGEST, Wanted
 
 USUAL_DAYS = 30
-CSV_KIND = "text/csv; charset=utf-8"
-MOST_JOBS = 20
-"""Jobs that are named behind each figure of the waste ledger."""
-
-_COLUMNS = ("table", "name", "gpu_hours", "memory_gib_hours", "jobs")
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def wanted_from(
@@ -61,87 +52,13 @@ def wanted_from(
             _("Allowed: %(allowed)s.") % {"allowed": ", ".join(each.slug for each in allowed)},
         )
     return Wanted(
-        since=_midnight(first),
-        until=_midnight(last + timedelta(days=1)),
+        first=first,
+        last=last,
         projects=chosen,
         whole_site=is_admin and not slug,
         user=given.get("user", "").strip()[:150],
         card=given.get("card", "").strip()[:96],
     )
-
-
-def as_csv(report: Report) -> bytes:
-    """All tables below each other; with a mark at the beginning from which Excel knows UTF-8."""
-    text = io.StringIO()
-    rows = csv.writer(text)
-    rows.writerow(_COLUMNS)
-    rows.writerows(_rows(report))
-    return text.getvalue().encode("utf-8-sig")
-
-
-def as_json(report: Report) -> dict[str, Any]:
-    """The report as the API tells it."""
-    wanted = report.wanted
-    return {
-        "from": _date(wanted.since),
-        "to": _date(wanted.until - timedelta(days=1)),
-        "projects": [each.slug for each in wanted.projects],
-        "total": _line("", report.total),
-        **{
-            f"by_{table}": [_line(name, each) for name, each in sums.items()]
-            for table, sums in report.tables.items()
-        },
-        "waits": [
-            {"priority": w.priority, "jobs": w.jobs, "median_s": w.median, "p90_s": w.p90}
-            for w in report.waits
-        ],
-        "outcomes": report.outcomes,
-        "waste": [
-            {
-                **_line(entry.kind, entry.whole),
-                "by_job": [
-                    {**_line(report.names[job], each), "id": job}
-                    for job, each in list(entry.jobs.items())[:MOST_JOBS]
-                ],
-            }
-            for entry in report.waste
-        ],
-        "preempted_gpu_hours": report.preempted_hours,
-        "unmeasured_bookings": report.unmeasured,
-        "fairness": None
-        if report.fairness is None
-        else [
-            {"project": each.project, "entitled": each.entitled, "received": each.received}
-            for each in report.fairness
-        ],
-        "busy_mean": report.busy,
-    }
-
-
-def _rows(report: Report) -> Iterator[tuple[object, ...]]:
-    yield _row("total", "", report.total)
-    for table, sums in report.tables.items():
-        for name, each in sums.items():
-            yield _row(table, name, each)
-    for entry in report.waste:
-        yield _row("waste", entry.kind, entry.whole)
-        for job, each in entry.jobs.items():
-            yield _row(f"waste: {entry.kind}", report.names[job], each)
-
-
-def _row(table: str, name: str, each: Sum) -> tuple[object, ...]:
-    """A name that a spreadsheet would take for a formula is made a text."""
-    shown = f"'{name}" if name.startswith(_FORMULA) else name
-    return table, shown, each.gpu_hours, each.memory_hours, len(each.members)
-
-
-def _line(name: str, each: Sum) -> dict[str, Any]:
-    return {
-        "name": name,
-        "gpu_hours": each.gpu_hours,
-        "memory_gib_hours": each.memory_hours,
-        "jobs": len(each.members),
-    }
 
 
 def _day(given: Mapping[str, str], name: str, usual: Any) -> Any:
@@ -159,14 +76,6 @@ def _day(given: Mapping[str, str], name: str, usual: Any) -> Any:
             _("Write a day as 2026-02-03, of the year 2000 or later."),
         )
     return found
-
-
-def _midnight(day: Any) -> datetime:
-    return datetime.combine(day, time(), timezone.get_default_timezone())
-
-
-def _date(moment: datetime) -> str:
-    return str(timezone.localtime(moment, timezone.get_default_timezone()).date())
 
 
 def _wrong(detail: str, hint: str) -> Refused:

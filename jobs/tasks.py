@@ -10,6 +10,7 @@ from django_q.models import Schedule
 from django_q.tasks import async_task
 
 from jobs import backup, heartbeats, idling, priorityrequests, retention
+from jobs.ledger import outages, rollup
 from jobs.notify import sending, taking
 from jobs.notify import watching as looking
 from jobs.replay import asking
@@ -22,6 +23,8 @@ SCHEDULES = {
     "forget_old": 60,
     "end_priority_requests": 1,
     "back_up": 60,
+    "note_outages": 1,
+    "sum_up": 15,
     "look_for_idle": 1,
     "notify": 1,
 }
@@ -47,6 +50,16 @@ def end_priority_requests() -> None:
 def back_up() -> None:
     """This hour's copy of the database."""
     backup.back_up(timezone.now())
+
+
+def note_outages() -> None:
+    """Which cards are out of service, for the reports."""
+    outages.note(timezone.now())
+
+
+def sum_up() -> None:
+    """The finished days, for the reports."""
+    rollup.roll_up(timezone.now())
 
 
 def look_for_idle() -> None:

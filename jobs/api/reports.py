@@ -9,7 +9,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from ninja import Field, Query, Router, Schema
 
-from jobs import permissions, reportquery, tokens
+from jobs import permissions, reportquery, reportsheets, tokens
 from jobs.api.answers import answer
 from jobs.api.auth import Allowed, grant
 from jobs.reports import report
@@ -25,28 +25,38 @@ class ReportQuery(Schema):
     project: str = ""
     user: str = ""
     card: Annotated[str, Query(description="a card's model name, as by_card has it")] = ""
-    format: Literal["json", "csv"] = "json"
+    format: Literal["json", "csv", "xlsx"] = "json"
 
 
 class SumOut(Schema):
     """What was held."""
 
     name: str
-    gpu_hours: float = Field(description="hours from booking to release, times cards")
+    gpu_hours: float = Field(description="hours that cards were held, paused ones left out")
+    paused_gpu_hours: float = Field(description="hours that cards were held by jobs frozen there")
     memory_gib_hours: float = Field(description="booked GiB times hours")
     jobs: int
 
 
-class WasteJobOut(SumOut):
-    """A job behind a figure of the waste ledger."""
+class WasteBehindOut(Schema):
+    """A job, or of ghost a card, behind a figure of the waste ledger."""
 
-    id: str
+    name: str
+    id: str = Field(description="the job's; empty for a card")
+    gpu_hours: float
+    memory_gib_hours: float
 
 
-class WasteOut(SumOut):
-    """One kind of waste: unused, failed, oom or lost; at most 20 jobs, the largest first."""
+class WasteOut(Schema):
+    """One kind of waste, and at most 20 behind it, the largest first."""
 
-    by_job: list[WasteJobOut]
+    name: str = Field(
+        description="unused, idle, preempted, paused, failed, oom, lost, ghost or waited"
+    )
+    gpu_hours: float
+    memory_gib_hours: float
+    behind: int
+    largest: list[WasteBehindOut]
 
 
 class WaitOut(Schema):
@@ -66,6 +76,14 @@ class ShareOut(Schema):
     received: float
 
 
+class CardsOut(Schema):
+    """Shares of the time in service, 0 to 1; null: no readings."""
+
+    occupied: float | None = Field(description="with at least one booking")
+    busy: float | None = Field(description="mean share of time in which a kernel ran")
+    memory_used: float | None = Field(description="mean share of memory, by whomever")
+
+
 class ReportOut(Schema):
     """All figures of one period; docs/reports.md says how each is counted."""
 
@@ -80,10 +98,9 @@ class ReportOut(Schema):
     waits: list[WaitOut]
     outcomes: dict[str, int] = Field(description="attempts that ended in the period")
     waste: list[WasteOut]
-    preempted_gpu_hours: float
-    unmeasured_bookings: int
+    unmeasured_jobs: int
     fairness: list[ShareOut] | None = Field(description="null: not for you, or filtered")
-    busy_mean: float | None = Field(description="null: not for you, or no readings")
+    cards: CardsOut | None = Field(description="null: not for you, or of one person")
 
 
 @router.get("/reports/usage", response=ReportOut, auth=Allowed(tokens.READ))
@@ -98,5 +115,7 @@ def usage_report(request: HttpRequest, wanted: Query[ReportQuery]) -> HttpRespon
     whole = asks.is_admin and asks.project is None
     found = report(reportquery.wanted_from(given, allowed, is_admin=whole, now=now), now)
     if wanted.format == "csv":
-        return HttpResponse(reportquery.as_csv(found), content_type=reportquery.CSV_KIND)
-    return answer(request, reportquery.as_json(found))
+        return HttpResponse(reportsheets.as_csv(found), content_type=reportsheets.CSV_KIND)
+    if wanted.format == "xlsx":
+        return HttpResponse(reportsheets.as_xlsx(found), content_type=reportsheets.XLSX_KIND)
+    return answer(request, reportsheets.as_json(found))

@@ -12,6 +12,7 @@ from jobs.models.notifications import (
 )
 from jobs.models.projects import Invitation, Membership, PriorityRequest, Project, Quota
 from jobs.models.replays import Replay
+from jobs.models.reports import BookingDay, CardDay, LedgerState, OutOfService, WaitedDay
 from jobs.models.site import Announcement, Heartbeat, IdempotentAnswer, Lease, SiteSetting
 
 __all__ = [
@@ -19,6 +20,8 @@ __all__ = [
     "Announcement",
     "ApiToken",
     "Attempt",
+    "BookingDay",
+    "CardDay",
     "Channel",
     "Dataset",
     "DatasetUpload",
@@ -29,8 +32,10 @@ __all__ = [
     "Job",
     "JobEvent",
     "Lease",
+    "LedgerState",
     "Membership",
     "Notification",
+    "OutOfService",
     "PriorityRequest",
     "Project",
     "Quota",
@@ -42,4 +47,5 @@ __all__ = [
     "Swap",
     "TrainingConfig",
     "User",
+    "WaitedDay",
 ]

@@ -202,6 +202,7 @@ class Attempt(models.Model):
         ]
         indexes: ClassVar = [
             models.Index(name="open_attempts", fields=["node"], condition=Q(ended_at__isnull=True)),
+            models.Index(name="ended_attempts", fields=["ended_at"]),
             models.Index(
                 name="suspended_attempts",
                 fields=["ended_at"],

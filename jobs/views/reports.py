@@ -1,4 +1,4 @@
-"""The managers' reports: filters in the address; the same address with `format=csv` is a table for Excel."""
+"""The managers' reports: filters in the address; the same address with `format=csv` or `format=xlsx` is for Excel."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from gpus.models import Device
-from jobs import permissions, reportquery
+from jobs import permissions, reportquery, reportsheets
 from jobs.refusals import Refused
 from jobs.reports import Report, report
+from jobs.views.reportcharts import charts_of
 from jobs.views.signedin import viewer_of
 
 TABLES: dict[str, str | Promise] = {
@@ -29,16 +30,43 @@ WASTE: dict[str, tuple[str | Promise, str | Promise]] = {
         _("Booked but unused"),
         _("Booked memory above the highest use ever measured, times the time of the booking."),
     ),
+    "idle": (
+        _("Idle"),
+        _("Hours in which the processes of a job kept its card busy for less than 5 %."),
+    ),
+    "preempted": (
+        _("Lost to preemption"),
+        _("Work since the last checkpoint that a preemption threw away, paused time left out."),
+    ),
+    "paused": (
+        _("Lost to pauses"),
+        _("Work since the last checkpoint that a pause threw away."),
+    ),
     "failed": (_("Failed"), _("What attempts held that failed otherwise than by memory.")),
     "oom": (_("Out of memory"), _("What attempts held that ran out of GPU or main memory.")),
     "lost": (_("Lost"), _("What attempts held whose machine or supervisor was lost.")),
+    "ghost": (
+        _("Outside the queue"),
+        _("Memory that belongs to no job of the queue, ghosts included: the highest of each hour."),
+    ),
+    "waited": (
+        _("Free while somebody waited"),
+        _(
+            "Cards in service without a booking, while a job was queued that asks for no more than"
+            " they have. A job is told with all the time of cards that it could have used."
+        ),
+    ),
+}
+DOWNLOADS = {
+    "csv": (reportsheets.as_csv, reportsheets.CSV_KIND),
+    "xlsx": (reportsheets.as_xlsx, reportsheets.XLSX_KIND),
 }
 
 
 @require_safe
 @never_cache
 def reports(request: HttpRequest) -> HttpResponse:
-    """The page, or its figures as CSV; a wrong address gets the page with what is wrong in it."""
+    """The page, or its figures as a file; a wrong address gets the page with what is wrong in it."""
     viewer = viewer_of(request)
     allowed = permissions.projects_reported_to(viewer)
     given = {name: str(value) for name, value in request.GET.items()}
@@ -57,20 +85,24 @@ def reports(request: HttpRequest) -> HttpResponse:
             request, "reports/reports.html", {**context, "refused": refused}, status=refused.status
         )
     found = report(wanted, now)
-    if given.get("format") == "csv":
-        answer = HttpResponse(reportquery.as_csv(found), content_type=reportquery.CSV_KIND)
-        answer["Content-Disposition"] = 'attachment; filename="report.csv"'
+    kind = given.get("format", "")
+    if kind in DOWNLOADS:
+        make, content_type = DOWNLOADS[kind]
+        answer = HttpResponse(make(found), content_type=content_type)
+        name = f"report-{found.wanted.first}-{found.wanted.last}.{kind}"
+        answer["Content-Disposition"] = f'attachment; filename="{name}"'
         return answer
     return render(request, "reports/reports.html", context | _figures(found))
 
 
 def _figures(found: Report) -> dict[str, Any]:
-    told = reportquery.as_json(found)
+    told = reportsheets.as_json(found)
     return {
         "report": told,
         "first": told["from"],
         "last": told["to"],
-        "is_empty": not found.total.members,
+        "is_empty": not found.total.jobs and not any(each.whole.time for each in found.waste),
+        "charts": list(charts_of(found)),
         "tables": [(title, told[f"by_{name}"]) for name, title in TABLES.items()],
         "waste": [(*WASTE[each["name"]], each) for each in told["waste"]],
     }

@@ -66,8 +66,7 @@ def _parts(told: Mapping[str, Any], by: By) -> Iterator[RenderableType]:
         median, most = words.duration(each["median_s"]), words.duration(each["p90_s"])
         yield Text(f"  {each['priority']}: median {median}, 9 of 10 within {most}")
     yield Text("\nWaste (kinds may overlap)", style="bold")
-    yield _table("KIND", told["waste"])
-    yield Text(f"preempted: {told['preempted_gpu_hours']:.2f} GPU-hours of work done again")
+    yield _table("KIND", [{**each, "jobs": each["behind"]} for each in told["waste"]])
 
 
 def _table(name: str, lines: list[dict[str, Any]]) -> RenderableType:

@@ -17,8 +17,7 @@ TOLD = {
     "by_user": [LINE],
     "by_day": [LINE | {"name": "2026-02-03"}],
     "waits": [{"priority": "high", "jobs": 1, "median_s": 60.0, "p90_s": 120.0}],
-    "waste": [LINE | {"name": "unused", "by_job": []}],
-    "preempted_gpu_hours": 0.5,
+    "waste": [LINE | {"name": "unused", "behind": 1, "largest": []}],
 }
 
 
@@ -37,7 +36,7 @@ def run(tmp_path, monkeypatch):
 def test_a_report_tells_hours_waits_and_waste(run):
     service, answer = run(Reply(body=TOLD), "--from", "2026-02-01", "--user", "ana")
     assert answer.exit_code == 0, answer.output
-    for words in ("2.00 GPU-hours", "ana", "median 1m", "unused", "0.50 GPU-hours"):
+    for words in ("2.00 GPU-hours", "ana", "median 1m", "unused"):
         assert words in answer.stdout
     assert service.asked[0].path == "/api/v1/reports/usage?from=2026-02-01&user=ana"
 

@@ -162,8 +162,8 @@ def test_who_grows_where_nothing_is_left_displaces_the_least_valuable(site, capl
     assert (attempt.outcome, attempt.preempted_for) == ("preempted", grower.pk)
     assert grower.events.filter(kind="grow").count() >= 2
     assert f"The job {low.pk} makes room for {grower.pk} (pressure)." in caplog.text
-    ledger = the_ledger(begun)
-    assert ledger.preempted_hours * 3600 == pytest.approx(attempt.lost_seconds)
+    preempted = next(each for each in the_ledger(begun).waste if each.kind == "preempted")
+    assert preempted.whole.gpu_hours * 3600 == pytest.approx(attempt.lost_seconds)
 
 
 def test_what_was_booked_when_is_in_the_ledger(site):
@@ -179,8 +179,10 @@ def test_what_was_booked_when_is_in_the_ledger(site):
 
 
 def the_ledger(since, now=None) -> reports.Report:
-    until = timezone.now() + timedelta(days=1)
     wanted = reports.Wanted(
-        since=since, until=until, projects=tuple(Project.objects.all()), whole_site=True
+        first=since.date(),
+        last=since.date() + timedelta(days=1),
+        projects=tuple(Project.objects.all()),
+        whole_site=True,
     )
     return reports.report(wanted, now or timezone.now())

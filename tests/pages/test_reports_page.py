@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import csv
+import html
+import io
+import json
+import re
+import zipfile
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -90,16 +95,37 @@ def test_the_table_for_excel_is_the_same_address_and_never_a_formula(lead):
     response = signed_in(lead).get(reverse("reports"), PERIOD | {"format": "csv"})
     assert response.content.startswith(b"\xef\xbb\xbf")
     rows = list(csv.reader(response.content.decode("utf-8-sig").splitlines()))
-    assert rows[0] == ["table", "name", "gpu_hours", "memory_gib_hours", "jobs"]
-    assert ["user", "'=1+1", "1.0", "14.0", "1"] in rows
+    assert rows[0][:3] == ["table", "name", "gpu_hours"]
+    assert ["user", "'=1+1", "1.0", "0.0", "14.0", "1"] in rows
+
+
+def test_the_workbook_has_a_sheet_for_each_table_and_chinese_names_intact(lead):
+    owner = a_user("=李雷")
+    a_past_run(device=a_device(), begun=NOON, ended=NOON + timedelta(hours=1), owner=owner)
+    response = signed_in(lead).get(reverse("reports"), PERIOD | {"format": "xlsx"})
+    assert "report-2026-02-01-2026-02-10.xlsx" in response["Content-Disposition"]
+    book = zipfile.ZipFile(io.BytesIO(response.content))
+    assert "=李雷" in book.read("xl/sharedStrings.xml").decode()
+    sheets = re.findall(r'<sheet name="([^"]+)"', book.read("xl/workbook.xml").decode())
+    assert sheets[:5] == ["total", "user", "project", "card", "day"]
+    assert not any(b"<f>" in book.read(name) for name in book.namelist() if "sheets/" in name)
+
+
+def test_a_year_is_drawn_with_at_most_120_points_a_line(lead, past):
+    period = {"from": "2025-06-01", "to": "2026-05-31"}
+    text = text_of(signed_in(an_admin()).get(reverse("reports"), period))
+    figures = [json.loads(html.unescape(f)) for f in re.findall(r'data-figure="([^"]+)"', text)]
+    assert len(figures) == 5
+    assert max(len(trace["x"]) for figure in figures for trace in figure["data"]) <= 120
 
 
 def test_the_api_tells_the_same_figures(lead, past):
     told = fits(ReportOut, by_token(lead).get(ADDRESS))
     assert told["total"]["gpu_hours"] == 2.0
-    assert told["waste"][0]["by_job"][0]["name"] == "ours#1"
+    assert told["waste"][0]["largest"][0]["name"] == "ours#1"
     assert told["fairness"] is None
     assert len(told["by_day"]) == 10
+    assert told["cards"] is None
 
 
 def test_a_token_of_one_project_reports_that_one_only(past):

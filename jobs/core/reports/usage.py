@@ -1,100 +1,123 @@
-"""What was held, by whom and when: sums over bookings cut to a period. Times are microseconds since the epoch."""
+"""Adding up what was held, by whom and when. Times are microseconds, memory GiB-microseconds."""
 
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import TypeVar
+
+from jobs.core.reports.bookings import DayPart
 
 HOUR = 3_600_000_000
 """Microseconds."""
 
-GIB = 2**30
-
-
-class Hold(NamedTuple):
-    """One card, held by one attempt of a job, inside the period that is looked at."""
-
-    job: str  # public id
-    name: str
-    owner: str
-    project: str
-    card: str  # its model
-    booked: int  # bytes
-    peak: int | None  # most ever measured, bytes; None: never measured
-    begun: int
-    ended: int
-    outcome: str  # of the attempt; empty while it runs
-    reason: str
-    rate: float  # weighted GPU-seconds a second, as the fair share counts them
-
-    @property
-    def length(self) -> int:
-        """How long it was held, in microseconds."""
-        return self.ended - self.begun
+Key = TypeVar("Key")
 
 
 @dataclass(slots=True)
 class Sum:
-    """What was held: card time in microseconds, memory in byte-microseconds, and by how many jobs."""
+    """What was held: card time (used, and frozen), memory in GiB-microseconds, and by which jobs."""
 
-    time: int = 0
+    used: int = 0
+    frozen: int = 0
     memory: int = 0
-    members: set[str] = field(default_factory=set)
+    spare: int = 0  # of the memory: booked above the most that was ever measured
+    charged: int = 0
+    jobs: set[str] = field(default_factory=set)
 
     @property
     def gpu_hours(self) -> float:
-        """Hours that cards were held."""
-        return self.time / HOUR
+        """Hours that cards were held, without those in which the job was frozen."""
+        return self.used / HOUR
+
+    @property
+    def paused_hours(self) -> float:
+        """Hours that cards were held by a job frozen in memory."""
+        return self.frozen / HOUR
 
     @property
     def memory_hours(self) -> float:
-        """GiB x hours."""
-        return self.memory / GIB / HOUR
+        """GiB x hours that were booked, frozen time included."""
+        return self.memory / HOUR
 
-    def add(self, job: str, time: int, memory: int) -> None:
-        """Count a part of a booking."""
-        self.time += time
-        self.memory += memory * time
-        self.members.add(job)
+    @property
+    def spare_hours(self) -> float:
+        """GiB x hours that were booked above the most that was ever measured."""
+        return self.spare / HOUR
+
+    def take(self, other: Sum) -> None:
+        """Add another sum."""
+        self.used += other.used
+        self.frozen += other.frozen
+        self.memory += other.memory
+        self.spare += other.spare
+        self.charged += other.charged
+        self.jobs |= other.jobs
 
 
-def total(holds: Iterable[Hold]) -> Sum:
-    """Everything together."""
-    return summed(holds, lambda _hold: "").get("", Sum())
+Who = tuple[int, int, int]  # owner, project, device
+When = tuple[int, int]  # day, project
 
 
-def summed(holds: Iterable[Hold], key: Callable[[Hold], str]) -> dict[str, Sum]:
-    """The bookings by `key`, the most card time first."""
+@dataclass(slots=True)
+class Usage:
+    """The sums from which all tables of use are made."""
+
+    by_who: dict[Who, Sum] = field(default_factory=dict)
+    by_day: dict[When, Sum] = field(default_factory=dict)
+
+    def add(self, part: DayPart) -> None:
+        """Count one part of a booking."""
+        time = part.held
+        if not time:
+            return
+        used, spare = time - part.frozen, part.spare or 0
+        who = part.owner, part.project, part.device
+        for found in (_at(self.by_who, who), _at(self.by_day, (part.day, part.project))):
+            found.used += used
+            found.frozen += part.frozen
+            found.memory += part.memory
+            found.spare += spare
+            found.charged += part.charged
+            found.jobs.add(part.job)
+
+
+def _at(sums: dict[Key, Sum], key: Key) -> Sum:
+    """The sum of this key, a new one where there is none."""
+    found = sums.get(key)
+    if found is None:
+        found = sums[key] = Sum()
+    return found
+
+
+def folded(sums: Mapping[Key, Sum], name: Callable[[Key], str]) -> dict[str, Sum]:
+    """The sums of equal names together, the most card time first."""
     found: dict[str, Sum] = {}
-    for hold in holds:
-        found.setdefault(key(hold), Sum()).add(hold.job, hold.length, hold.booked)
-    return dict(sorted(found.items(), key=lambda pair: (-pair[1].time, pair[0])))
+    for key, each in sums.items():
+        found.setdefault(name(key), Sum()).take(each)
+    return dict(sorted(found.items(), key=lambda pair: (-pair[1].used, pair[0])))
 
 
-def by_day(holds: Iterable[Hold], days: Sequence[int]) -> list[Sum]:
-    """The bookings cut at midnights: `days` are the beginnings of the days, and the end of the last one."""
-    sums = [Sum() for _day in days[1:]]
-    for hold in holds:
-        place = max(0, bisect_right(days, hold.begun) - 1)
-        while place < len(sums) and days[place] < hold.ended:
-            time = min(hold.ended, days[place + 1]) - max(hold.begun, days[place])
-            if time > 0:
-                sums[place].add(hold.job, time, hold.booked)
-            place += 1
-    return sums
+def total(sums: Iterable[Sum]) -> Sum:
+    """Everything together."""
+    whole = Sum()
+    for each in sums:
+        whole.take(each)
+    return whole
 
 
-def percentile(values: Sequence[float], share: float) -> float | None:
-    """The smallest value that at least this share of them does not exceed (nearest rank); None of none."""
+def percentile(values: Sequence[int], share: float) -> int | None:
+    """The smallest value that at least this share of them does not exceed (nearest rank); None of none.
+
+    `values` are in order.
+    """
     if not values:
         return None
-    return sorted(values)[max(0, math.ceil(share * len(values)) - 1)]
+    return values[max(0, math.ceil(share * len(values)) - 1)]
 
 
-def shares(amounts: dict[str, float]) -> dict[str, float]:
+def shares(amounts: Mapping[str, float]) -> dict[str, float]:
     """Each as a part of all; all 0 where there is nothing."""
     whole = sum(amounts.values())
     return {name: amount / whole if whole else 0.0 for name, amount in amounts.items()}

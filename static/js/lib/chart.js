@@ -12,7 +12,7 @@ function wash(colour) {
 }
 
 function localTime(milliseconds) {
-  if (milliseconds == null) return null;
+  if (milliseconds == null || typeof milliseconds === "string") return milliseconds; // a day stays that day
   const at = new Date(milliseconds);
   return new Date(milliseconds - at.getTimezoneOffset() * 60000).toISOString().slice(0, 23);
 }
@@ -35,11 +35,11 @@ function prepared(figure) {
   const isTime = layout.xaxis?.type === "date";
   const data = structuredClone(figure.data).map((trace) => {
     const colour = css(trace.meta);
-    trace.line.color = colour;
+    if (trace.line) trace.line.color = colour;
     trace.marker = { color: colour };
     if (isTime) trace.x = trace.x.map(localTime);
     if (trace.fill) trace.fillcolor = wash(colour);
-    if (trace.hoverinfo !== "skip") trace.hovertemplate = isTime ? "%{y}" : "%{y:.4f}";
+    if (trace.hoverinfo !== "skip" && trace.orientation !== "h") trace.hovertemplate = isTime || trace.type === "bar" ? "%{y}" : "%{y:.4f}";
     return trace;
   });
   for (const shape of layout.shapes ?? []) shape.line.color = css(shape.name);

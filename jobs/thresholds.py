@@ -8,8 +8,11 @@ from dataclasses import dataclass, replace
 from jobs import snapshots
 from jobs.core.decide import decide
 from jobs.core.snapshot import Snapshot
+from jobs.models import Job
 
 VALUES = (0.8, 0.85, 0.9, 0.95, 1.0)
+MOST_QUEUED = 2_000
+"""Waiting jobs with which a page can still wait for five decisions."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -22,7 +25,9 @@ class Effect:
 
 
 def effects(values: Sequence[float] = VALUES) -> list[Effect]:
-    """The effect of each value on all cards. Nothing is changed or started."""
+    """The effect of each value on all cards; none where the queue is too long to look. Nothing is changed or started."""
+    if Job.objects.queued().count() > MOST_QUEUED:
+        return []
     snapshot = snapshots.take().snapshot
     return [effect_of(value, snapshot) for value in values]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from jobs import snapshots
+from jobs import snapshots, thresholds
 from jobs.core.states import JobState
 from jobs.models import Job
 from jobs.thresholds import effect_of, effects
@@ -37,3 +37,10 @@ def test_looking_at_thresholds_starts_nothing():
 
 def test_without_cards_nothing_would_start_and_no_headroom_is_claimed():
     assert {(effect.starts, effect.headroom) for effect in effects()} == {(0, None)}
+
+
+def test_a_queue_that_is_too_long_is_not_looked_at(db, monkeypatch):
+    monkeypatch.setattr(thresholds, "MOST_QUEUED", 1)
+    a_job("one")
+    a_job("two")
+    assert effects() == []

@@ -25,7 +25,7 @@ class Effect:
 
 
 def effects(values: Sequence[float] = VALUES) -> list[Effect]:
-    """The effect of each value on all cards; none where the queue is too long to look. Nothing is changed or started."""
+    """The effect of each value on all cards; none where the queue is too long to look. Nothing is changed."""
     if Job.objects.queued().count() > MOST_QUEUED:
         return []
     snapshot = snapshots.take().snapshot

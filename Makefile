@@ -1,6 +1,6 @@
 # Each target is at most three lines; what they do is in scripts/.
 .DEFAULT_GOAL := help
-.PHONY: help setup run stop demo test check lint fix lock docs bench bench-latency bench-scheduler test-llamafactory test-suspend
+.PHONY: help setup run stop demo test check lint fix lock docs messages bench bench-latency bench-scheduler test-llamafactory test-suspend
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,10 @@ lock:  ## pin all versions anew (needs the package index)
 docs:  ## write the generated pages anew
 	@scripts/setup.sh dev
 	@.venv/bin/python scripts/write_docs.py
+
+messages:  ## read the texts out of the sources into the Chinese catalogue, and compile it (needs gettext)
+	@scripts/setup.sh dev
+	@scripts/messages.sh
 
 bench: bench-latency bench-scheduler  ## all measurements
 

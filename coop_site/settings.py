@@ -82,6 +82,7 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.auth.middleware.LoginRequiredMiddleware",
+    "jobs.views.language.ReadersLanguage",
     "jobs.views.clock.ReadersTimeZone",
     "jobs.views.onceread.SettingsReadOnce",
     "django.contrib.messages.middleware.MessageMiddleware",

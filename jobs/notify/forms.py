@@ -8,7 +8,7 @@ from typing import Any
 
 from django import forms
 from django.core.validators import validate_email
-from django.utils.translation import get_language
+from django.utils.translation import get_language, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
 
 from jobs.models import Channel, Project, User
@@ -75,7 +75,7 @@ class ChoicesForm(forms.ModelForm):
 class ChannelForm(ChoicesForm):
     """A new channel. Its address and secret are never shown again."""
 
-    service = forms.ChoiceField(label=_("By"), choices=Channel.Service.choices)
+    service = forms.ChoiceField(label=pgettext_lazy("the service of a channel", "By"), choices=Channel.Service.choices)
     address = forms.CharField(
         label=_("Address"),
         max_length=1000,

@@ -1,4 +1,4 @@
-"""The Chinese catalogue is whole: no text of the sources is missing, untranslated, unsure, or without its placeholders."""
+"""The Chinese catalogue is whole: no text of the sources is missing, untranslated, unsure, or without placeholders."""
 
 from __future__ import annotations
 

@@ -75,7 +75,9 @@ class ChoicesForm(forms.ModelForm):
 class ChannelForm(ChoicesForm):
     """A new channel. Its address and secret are never shown again."""
 
-    service = forms.ChoiceField(label=pgettext_lazy("the service of a channel", "By"), choices=Channel.Service.choices)
+    service = forms.ChoiceField(
+        label=pgettext_lazy("the service of a channel", "By"), choices=Channel.Service.choices
+    )
     address = forms.CharField(
         label=_("Address"),
         max_length=1000,

@@ -1,4 +1,4 @@
-"""Pages are in the reader's language: the one of their profile, else this browser's cookie, else its Accept-Language."""
+"""Pages are in the reader's language: that of their profile, else of the browser's cookie, else of Accept-Language."""
 
 from __future__ import annotations
 

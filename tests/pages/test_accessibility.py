@@ -38,6 +38,17 @@ PAGES = (
     "project-channels",
     "missing",
 )
+IN_CHINESE = (
+    "overview",
+    "jobs",
+    "waiting",
+    "new-task",
+    "datasets",
+    "projects",
+    "reports",
+    "account",
+)
+NAMED_BY_PEOPLE = {"waiting"}  # the heading is the name of a job
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +85,7 @@ def viewers(service, browser):
         "light": sign_in(browser, service, "lead", color_scheme="light"),
         "dark": sign_in(browser, service, "lead", color_scheme="dark"),
         "phone": sign_in(browser, service, "lead", **phone),
+        "chinese": in_chinese(sign_in(browser, service, "lead")),
     }
 
 
@@ -85,6 +97,18 @@ def test_a_page_has_no_barrier(viewers, addresses, complaints, name, look):
         watch(page, complaints)
     page.goto(addresses[name])
     page.wait_for_timeout(700)  # charts and the log have been drawn
+    assert found_by_axe(page) == []
+    page.close()
+
+
+@pytest.mark.parametrize("name", IN_CHINESE)
+def test_a_page_in_chinese_has_no_barrier(viewers, addresses, name):
+    page = viewers["chinese"].new_page()
+    page.goto(addresses[name])
+    page.wait_for_timeout(700)
+    assert page.locator("html").get_attribute("lang") == "zh-hans"
+    assert page.locator("h1").inner_text().isascii() is (name in NAMED_BY_PEOPLE)
+    assert "Noto Sans CJK SC" in page.evaluate("getComputedStyle(document.body).fontFamily")
     assert found_by_axe(page) == []
     page.close()
 
@@ -141,6 +165,11 @@ def test_the_keyboard_reaches_everything_and_single_keys_lead_the_way(viewers, a
     page.keyboard.press("n")
     page.wait_for_url("**/jobs/new")
     page.close()
+
+
+def in_chinese(context):
+    context.set_extra_http_headers({"Accept-Language": "zh-CN"})
+    return context
 
 
 def found_by_axe(page):

@@ -259,8 +259,11 @@ def _domains(value: object) -> bool:
 
 
 def _project_or_none(value: object) -> bool:
-    is_slug = isinstance(value, str) and Project.objects.filter(slug=value).exists()
-    return value is None or is_slug
+    if value is None:
+        return True
+    # PostgreSQL answers a text with a zero byte with an error
+    is_text = isinstance(value, str) and value.isprintable()
+    return is_text and Project.objects.filter(slug=value).exists()
 
 
 def _amount(least: float, most: float) -> Callable[[object], bool]:

@@ -44,6 +44,12 @@ def test_what_is_not_named_does_not_change() -> None:
         ("half_life_hours", 0, "1 to 8760"),
         ("half_life_hours", float("nan"), "1 to 8760"),
         ("placement", "worst-fit", "best-fit, fragmentation"),
+        ("signup", "friends", "nobody, domains, everybody"),
+        ("signup_domains", ["Example Org"], "a list of domains"),
+        ("signup_domains", "example.org", "a list of domains"),
+        ("signup_project", "nowhere", "the slug of a project"),
+        ("signup_project", "a\0b", "the slug of a project"),
+        ("private_webhooks", 1, "true, or false"),
     ],
 )
 def test_a_wrong_value_is_refused_with_what_is_allowed(

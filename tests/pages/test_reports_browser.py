@@ -16,6 +16,7 @@ COLOURS = "() => [...document.querySelectorAll('.bars path, .js-line')].map(p =>
 
 @pytest.fixture(scope="module")
 def filled(service):
+    service.make_person("reporter", role="admin")  # whose theme no other test has chosen
     service.run("-m", "tests.pages.reported_site")
 
 
@@ -25,7 +26,7 @@ def opened(service, browser, filled, complaints):
     contexts = []
 
     def open_reports(**context):
-        contexts.append(sign_in(browser, service, "admin", **context))
+        contexts.append(sign_in(browser, service, "reporter", **context))
         page = contexts[-1].new_page()
         watch(page, complaints)
         page.goto("/reports/")

@@ -56,6 +56,7 @@ class Site:
     lives: list[Life] = field(default_factory=list)
     stranger: int = 0
     foreign: int = 0
+    ghost: int = 0
     measured: int | None = None
     made: int = 0
     seen: set[str] = field(default_factory=set)  # what happened, so that no sequence is idle
@@ -160,8 +161,9 @@ class Site:
             )
             for life in self.lives
         ]
-        found = account_for(reading, holdings, peaks={}, foreign_before=self.foreign, now=self.now)
-        self.foreign, self.measured = found.foreign or 0, TOTAL - self.really_used
+        found = account_for(reading, holdings, peaks={}, ghost_before=self.ghost, now=self.now)
+        self.foreign, self.ghost = found.foreign or 0, found.ghost or 0
+        self.measured = TOTAL - self.really_used
         for part, life in zip(found.parts, self.lives, strict=True):
             life.peak = part.peak
         assert self.view().free <= TOTAL - SAFETY - self.stranger

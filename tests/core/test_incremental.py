@@ -6,7 +6,7 @@ the job that it promised them to. Nothing in a snapshot tells that to one that i
 
 from __future__ import annotations
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from jobs.core.plan import WaitCode
@@ -71,6 +71,7 @@ def test_whoever_still_waits_after_a_decision_is_told_why(seed):
 
 @settings(max_examples=300, deadline=None)
 @given(seeds)
+@example(3588070)  # one waits for quota that is kept for another, who falls behind as use goes on
 def test_time_alone_changes_nothing_before_the_instant_that_is_named(seed):
     """Whoever asks again at `next_change` misses nothing: just before it, a fresh look decides nothing either."""
     world = Driven(seed)

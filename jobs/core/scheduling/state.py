@@ -25,6 +25,7 @@ FRAGMENTATION = "fragmentation"  # the way of placing that looks at what else is
 
 _FURTHEST_STEP = 3  # people who have used more than three times their share are all alike
 _GRAIN = 3  # decimals of a weighted GPU-second: below it sits only the noise of rounding
+_REVIEW = 600.0  # seconds after which those who wait for the same quota are put in order again
 
 
 class State:
@@ -244,8 +245,9 @@ class State:
             self.quota.promise(job, now)
             self._kept.append(job.id)
 
-    def keep_quota(self, job: JobView, *, whole_project: bool) -> None:
+    def keep_quota(self, job: JobView, now: float, *, whole_project: bool) -> None:
         """Let nobody else take the quota for which this job waits, until the next cycle."""
+        self.look_again_at(now + _REVIEW)  # use shifts with time, and with it who comes first
         account = (job.project, "" if whole_project else job.user)
         self._kept_quota.setdefault(account, job.id)
 

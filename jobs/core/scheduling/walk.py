@@ -208,7 +208,7 @@ class Walk:
         if obstacle is None:
             return True
         if obstacle.code is WaitCode.WAIT_QUOTA and self._has_waited(job):
-            state.keep_quota(job, whole_project="user" not in obstacle.numbers)
+            state.keep_quota(job, self._now, whole_project="user" not in obstacle.numbers)
         return False
 
     def _try(self, lane: Lane, job: JobView) -> bool:

@@ -12,6 +12,7 @@ from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 
 from gpus.models import Finding
+from gpus.readings import SIMULATED
 from jobs.core.units import format_size
 
 
@@ -32,7 +33,14 @@ def _sentence(finding: Finding) -> str:
     }
 
 
+def _is_played(finding: Finding) -> bool:
+    """Whether a scenario of simulated cards plays it: the process that it names is a real one, and no culprit."""
+    return finding.kind == Finding.Kind.FOREIGN and finding.device.node.source == SIMULATED
+
+
 def _template(finding: Finding) -> str:
+    if _is_played(finding):
+        return _("%(memory)s are held outside the queue, since %(since)s")
     match finding.kind:
         case Finding.Kind.STRAY:
             return _(
@@ -55,6 +63,8 @@ def _template(finding: Finding) -> str:
 
 
 def _advice(finding: Finding) -> str:
+    if _is_played(finding):
+        return _("The scenario of the simulated cards plays it; there is nothing to end.")
     values = {"pid": finding.pid, "user": finding.user, "index": finding.device.index}
     match finding.kind:
         case Finding.Kind.STRAY:

@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 import pytest
 from django.utils.html import escape
 
-from gpus.models import Device, Finding
+from gpus.models import Device, Finding, Node
+from gpus.readings import NVML
 from jobs import cardfindings, health
 from jobs.agent import Agent
 from tests.gpus.fleets import GIB, START, ShownProbe, a_reading, listed
@@ -124,8 +125,17 @@ def test_the_doctor_and_the_page_say_the_same_sentence_and_command(agent, probe,
 def test_a_foreign_process_comes_with_the_command_that_ends_it(agent, probe):
     probe.show(with_us(2 * GIB))
     agent.tick()
+    Node.objects.update(source=NVML)
 
     ((_finding, sentence, advice),) = cardfindings.told()
 
     assert f"process {US} " in sentence
     assert f"`sudo kill {US}`" in advice
+
+
+def test_what_a_scenario_plays_blames_no_real_process(agent, probe):
+    probe.show(a_reading(used=9 * GIB, processes=listed(p1=9 * GIB)))
+    agent.tick()
+    [(_finding, sentence, advice)] = cardfindings.told()
+    assert "process" not in sentence
+    assert "kill" not in advice

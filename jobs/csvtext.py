@@ -11,13 +11,15 @@ KIND = "text/csv; charset=utf-8"
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
-def file_of(rows: Iterable[Sequence[str]]) -> bytes:
-    """The rows as a file, with a mark in front from which Excel knows UTF-8.
+def as_text(cell: str) -> str:
+    """The cell, marked as text where a spreadsheet would take it for a formula."""
+    return f"'{cell}" if cell.startswith(_FORMULA) else cell
 
-    A cell that a spreadsheet would take for a formula is marked as text.
-    """
+
+def file_of(rows: Iterable[Sequence[object]]) -> bytes:
+    """The rows as a file, with a mark in front from which Excel knows UTF-8."""
     text = io.StringIO()
     csv.writer(text).writerows(
-        [f"'{cell}" if cell.startswith(_FORMULA) else cell for cell in row] for row in rows
+        [as_text(cell) if isinstance(cell, str) else cell for cell in row] for row in rows
     )
     return text.getvalue().encode("utf-8-sig")

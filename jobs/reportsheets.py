@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -10,18 +9,17 @@ from typing import Any
 from django.utils.translation import gettext as _
 from xlsxwriter import Workbook
 
+from jobs import csvtext
 from jobs.core.reports.usage import Sum
 from jobs.core.reports.waste import GHOST, Amount, Entry
 from jobs.reports import Report, job_names
 
-CSV_KIND = "text/csv; charset=utf-8"
 XLSX_KIND = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 MOST_JOBS = 20
 """Jobs that are named behind each figure of the waste ledger, but for CSV and workbook, which name all."""
 
 _SECOND = 1_000_000
 _COLUMNS = ("table", "name", "gpu_hours", "paused_gpu_hours", "memory_gib_hours", "jobs")
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 Line = tuple[str, float, float | None, float, int | None]
 
@@ -63,13 +61,9 @@ def as_json(report: Report) -> dict[str, Any]:
 
 
 def as_csv(report: Report) -> bytes:
-    """All tables below each other; with a mark at the beginning from which Excel knows UTF-8."""
-    text = io.StringIO()
-    rows = csv.writer(text)
-    rows.writerow(_COLUMNS)
-    for table, lines in _tables(report).items():
-        rows.writerows((table, _as_text(line[0]), *line[1:]) for line in lines)
-    return text.getvalue().encode("utf-8-sig")
+    """All tables below each other."""
+    rows = [(table, *line) for table, lines in _tables(report).items() for line in lines]
+    return csvtext.file_of([_COLUMNS, *rows])
 
 
 def as_xlsx(report: Report) -> bytes:
@@ -121,10 +115,6 @@ def _line(name: str, each: Sum) -> Line:
 
 def _amount(name: str, amount: Amount, behind: int | None) -> Line:
     return name, amount.gpu_hours, None, amount.memory_hours, behind
-
-
-def _as_text(name: str) -> str:
-    return f"'{name}" if name.startswith(_FORMULA) else name
 
 
 def _told(name: str, each: Sum) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from ninja import Field, Query, Router, Schema
 
-from jobs import permissions, reportquery, reportsheets, tokens
+from jobs import csvtext, permissions, reportquery, reportsheets, tokens
 from jobs.api.answers import answer
 from jobs.api.auth import Allowed, grant
 from jobs.reports import report
@@ -115,7 +115,7 @@ def usage_report(request: HttpRequest, wanted: Query[ReportQuery]) -> HttpRespon
     whole = asks.is_admin and asks.project is None
     found = report(reportquery.wanted_from(given, allowed, is_admin=whole, now=now), now)
     if wanted.format == "csv":
-        return HttpResponse(reportsheets.as_csv(found), content_type=reportsheets.CSV_KIND)
+        return HttpResponse(reportsheets.as_csv(found), content_type=csvtext.KIND)
     if wanted.format == "xlsx":
         return HttpResponse(reportsheets.as_xlsx(found), content_type=reportsheets.XLSX_KIND)
     return answer(request, reportsheets.as_json(found))

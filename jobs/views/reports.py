@@ -13,7 +13,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from gpus.models import Device
-from jobs import permissions, reportquery, reportsheets
+from jobs import csvtext, permissions, reportquery, reportsheets
 from jobs.refusals import Refused
 from jobs.reports import Report, report
 from jobs.views.reportcharts import charts_of
@@ -58,7 +58,7 @@ WASTE: dict[str, tuple[str | Promise, str | Promise]] = {
     ),
 }
 DOWNLOADS = {
-    "csv": (reportsheets.as_csv, reportsheets.CSV_KIND),
+    "csv": (reportsheets.as_csv, csvtext.KIND),
     "xlsx": (reportsheets.as_xlsx, reportsheets.XLSX_KIND),
 }
 

@@ -95,7 +95,7 @@ def _waits(report: Report, step: int) -> Chart:
         hours = [None if each is None else round(each / HOUR, 4) for each in found]
         traces.append(curve(name, days, hours, f"--job-{slot}"))  # type: ignore[arg-type] # days
     layout = {
-        "xaxis": {"type": "date"},
+        "xaxis": _days(report),
         "yaxis": {"rangemode": "tozero", "ticksuffix": " h"},
     }
     legend = [(name, f"slot-{slot}") for name, _share, slot in told]
@@ -116,9 +116,15 @@ def _cards(report: Report, step: int) -> Chart:
     for name, slot, part, whole in told:
         values = [_percent(group, part, whole) for group in bins.values()]
         traces.append(curve(name, list(bins), values, f"--job-{slot}"))  # type: ignore[arg-type] # days
-    layout = {"xaxis": {"type": "date"}, "yaxis": {"range": [0, 105], "ticksuffix": " %"}}
+    layout = {"xaxis": _days(report), "yaxis": {"range": [0, 105], "ticksuffix": " %"}}
     legend = [(name, f"slot-{slot}") for name, slot, _part, _whole in told]
     return _chart("cards", _("Utilisation of the cards"), legend, traces, layout)
+
+
+def _days(report: Report) -> dict[str, Any]:
+    """The axis of the whole time that was asked for: of a single point plotly would show microseconds."""
+    wanted = report.wanted
+    return {"type": "date", "range": [f"{wanted.first} 00:00", f"{wanted.last} 23:59"]}
 
 
 def _fairness(report: Report) -> Chart:
